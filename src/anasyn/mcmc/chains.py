@@ -1,0 +1,164 @@
+"""Where chains start and where they are kept between iterations, keyed by the image's index."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..rng import standard_normal
+
+__all__ = [
+    "Chains",
+    "ColdChains",
+    "PersistentChains",
+    "Start",
+    "WarmChains",
+    "data",
+    "mean_image",
+    "reference_noise",
+    "uniform_noise",
+]
+
+Start = Callable[[Tensor, torch.Generator], Tensor]
+"""Where chains begin, given the images they belong to: (n, *event), rng → (n, *event)."""
+
+
+def mean_image(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Each image reduced to 1 × 1, its mean colour, and enlarged again. Draws nothing from ``rng``."""
+    return images.mean((-2, -1), keepdim=True).expand_as(images).contiguous(memory_format=torch.channels_last)
+
+
+def reference_noise(std: float) -> Start:
+    """Starts drawn from the descriptor's reference N(0, s² I), s = ``std``."""
+    return lambda images, rng: std * standard_normal(images, rng)
+
+
+def uniform_noise(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Starts uniform over the images' range [−1, 1]."""
+    return 2 * torch.rand(images.shape, generator=rng, dtype=images.dtype, device=images.device) - 1
+
+
+def data(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Starts at the images themselves. Draws nothing from ``rng``."""
+    return images
+
+
+class Chains(Protocol):
+    """The interface: one chain for each key, an image's index; its step size is kept from visit to visit."""
+
+    step_sizes: Tensor  # (n,), δ of each chain
+
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+        """Makes room for ``num_chains`` chains with the dtype and device of ``like``."""
+
+    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Where the chains of these images begin this iteration, (b, *event)."""
+
+    def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
+        """Keeps what the next visit of these images needs."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is kept, by name."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes back what `state_dict` gave."""
+
+
+class WarmChains:
+    """Each image's chain goes on from where it stood at the image's last visit; it begins at z ~ N(0, I_d).
+
+    Args:
+        latent_dim: d.
+    """
+
+    def __init__(self, latent_dim: int):
+        self.positions = torch.empty(0, latent_dim)
+        self.step_sizes = torch.empty(0)
+
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+        shape = (num_chains, self.positions.shape[1])
+        self.positions = torch.randn(shape, generator=rng, dtype=like.dtype, device=like.device)
+        self.step_sizes = _step_sizes(num_chains, step_size, like)
+
+    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+        return self.positions[index]
+
+    def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
+        self.positions[index] = position
+        self.step_sizes[index] = step_size
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"positions": self.positions, "step_sizes": self.step_sizes}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.positions, self.step_sizes = state["positions"], state["step_sizes"]
+
+
+class ColdChains:
+    """Every visit starts anew; of a chain only its step size is kept.
+
+    Args:
+        begin: where: `mean_image`, `reference_noise`\\ (s), `uniform_noise` or `data`.
+    """
+
+    def __init__(self, begin: Start = mean_image):
+        self.begin = begin
+        self.step_sizes = torch.empty(0)
+
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+        self.step_sizes = _step_sizes(num_chains, step_size, like)
+
+    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+        return self.begin(images, rng)
+
+    def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
+        self.step_sizes[index] = step_size
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"step_sizes": self.step_sizes}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.step_sizes = state["step_sizes"]
+
+
+class PersistentChains:
+    """Persistent contrastive divergence: a chain starts once and then goes on from where it stood.
+
+    Args:
+        begin: where a chain begins at its image's first visit.
+
+    Source: Tieleman 2008.
+    """
+
+    def __init__(self, begin: Start = mean_image):
+        self.begin = begin
+        self.positions = torch.empty(0)
+        self.step_sizes = torch.empty(0)
+        self.started = torch.empty(0, dtype=torch.bool)
+
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+        self.positions = like.new_zeros((num_chains, *like.shape[1:]))
+        self.step_sizes = _step_sizes(num_chains, step_size, like)
+        self.started = torch.zeros(num_chains, dtype=torch.bool, device=like.device)
+
+    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+        started = self.started[index].view(-1, *[1] * (images.dim() - 1))
+        position = torch.where(started, self.positions[index], self.begin(images, rng))
+        return position.contiguous(memory_format=torch.channels_last) if position.dim() == 4 else position
+
+    def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
+        self.positions[index] = position
+        self.step_sizes[index] = step_size
+        self.started[index] = True
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"positions": self.positions, "step_sizes": self.step_sizes, "started": self.started}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.positions, self.step_sizes = state["positions"], state["step_sizes"]
+        self.started = state["started"]
+
+
+def _step_sizes(num_chains: int, step_size: float | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(step_size, dtype=like.dtype, device=like.device).expand(num_chains).clone()

@@ -1,0 +1,132 @@
+"""What every MCMC kernel shares: the chains' state, what a step tells, and the two loops over steps."""
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor
+
+__all__ = ["Info", "Kernel", "LogDensity", "State", "draws", "init", "run"]
+
+LogDensity = Callable[[Tensor], Tensor]
+"""A log-density, up to a constant: (n, *event) → (n,). A row depends on its own row alone."""
+
+
+class State(NamedTuple):
+    """Where n chains stand, with what the next step needs so that nothing is computed twice."""
+
+    position: Tensor  # (n, *event)
+    log_density: Tensor  # (n,)
+    gradient: Tensor  # (n, *event), ∂ log p / ∂ position
+    step_size: Tensor  # (n,), δ of each chain
+
+
+class Info(NamedTuple):
+    """What n chains did in a step, or on average over several."""
+
+    acceptance_rate: Tensor  # (n,), min(1, α); of an unadjusted kernel, what a Metropolis-Hastings test would give
+    divergent: Tensor  # (n,) bool, a proposal had a log-density or gradient that is not finite
+
+
+class Kernel(Protocol):
+    """One MCMC transition. It owns neither the density, which changes at every weight update, nor the chains."""
+
+    target_acceptance: ClassVar[float | None]  # what the step size is adapted towards; None where it is fixed
+
+    @property
+    def step_size(self) -> float | Tensor: ...
+
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]: ...
+
+    def with_step_size(self, step_size: float | Tensor) -> Self: ...
+
+
+def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]:
+    """log p, (n,), and its gradient by the position, (n, *event).
+
+    Rows are independent, so the gradient of the sum is the gradient of each. Nothing is accumulated in
+    the weights behind ``log_density``.
+    """
+    with torch.enable_grad():
+        position = position.detach().requires_grad_()
+        value = log_density(position)
+        (gradient,) = torch.autograd.grad(value.sum(), position)
+    return value.detach(), gradient
+
+
+def per_chain(value: Tensor, like: Tensor) -> Tensor:
+    """One number a chain, (n,), shaped to multiply ``like``, (n, *event)."""
+    return value.view(-1, *[1] * (like.dim() - 1))
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of each chain's two events, (n,)."""
+    return (a * b).flatten(1).sum(1)
+
+
+def init(log_density: LogDensity, position: Tensor, step_size: float | Tensor) -> State:
+    """The state of chains that start at ``position``, (n, *event), with step sizes (n,) or one for all.
+
+    Raises:
+        ValueError: the log-density does not return one number a chain.
+    """
+    value, gradient = evaluate(log_density, position)
+    if value.shape != position.shape[:1]:
+        raise ValueError(
+            f"log_density: expected one number a chain, shape {tuple(position.shape[:1])}, got {tuple(value.shape)}"
+        )
+    step_size = torch.as_tensor(step_size, dtype=value.dtype, device=value.device).expand(value.shape)
+    return State(position.detach(), value, gradient, step_size)
+
+
+def run(
+    kernel: Kernel, log_density: LogDensity, position: Tensor, *, num_steps: int, rng: torch.Generator
+) -> tuple[State, Info]:
+    """``num_steps`` transitions of n chains.
+
+    Args:
+        kernel: the transition.
+        log_density: (n, *event) → (n,).
+        position: where the chains start, (n, *event).
+        num_steps: number of transitions, ≥ 0.
+        rng: the random generator, on the device of ``position``.
+
+    Returns:
+        the last state, and over the steps the mean acceptance rate and whether any diverged, (n,) each.
+    """
+    state = init(log_density, position, kernel.step_size)
+    acceptance = torch.zeros_like(state.log_density)
+    divergent = torch.zeros_like(state.log_density, dtype=torch.bool)
+    for _ in range(num_steps):
+        state, info = kernel.step(log_density, state, rng)
+        acceptance = acceptance + info.acceptance_rate
+        divergent = divergent | info.divergent
+    return state, Info(acceptance / max(num_steps, 1), divergent)
+
+
+def draws(
+    kernel: Kernel,
+    log_density: LogDensity,
+    position: Tensor,
+    *,
+    num_draws: int,
+    rng: torch.Generator,
+    thin: int = 1,
+) -> Tensor:
+    """The chains' positions after every ``thin`` transitions, (num_draws, n, *event). The step sizes stay as they are.
+
+    Args:
+        kernel: the transition.
+        log_density: (n, *event) → (n,).
+        position: where the chains start, (n, *event); not itself among the draws.
+        num_draws: how many positions of each chain are kept.
+        rng: the random generator, on the device of ``position``.
+        thin: transitions between two that are kept.
+    """
+    state = init(log_density, position, kernel.step_size)
+    kept = position.new_empty((num_draws, *position.shape))
+    for row in kept:
+        for _ in range(thin):
+            state, _ = kernel.step(log_density, state, rng)
+        row.copy_(state.position)
+    return kept

@@ -1,0 +1,117 @@
+"""Langevin dynamics, unadjusted and Metropolis-adjusted: one proposal, with and without the test."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ..rng import standard_normal
+from .kernel import Info, LogDensity, State, evaluate, inner, per_chain
+
+__all__ = ["MALA", "Langevin"]
+
+
+@dataclass(frozen=True)
+class Langevin:
+    """Unadjusted Langevin dynamics.
+
+        x ← x + (δ²/2) ∂ log p(x)/∂x + √T δ U,   U ~ N(0, I)                                 (7, 16)
+
+    Its stationary density differs from p^(1/T) by O(δ²); it is unstable for δ ≥ 2/√λ_max of the
+    curvature −∂² log p/∂x².
+
+    Args:
+        step_size: δ as the papers write it, a number or one for each chain, (n,).
+        temperature: T; anything but 1 samples p^(1/T), another density than the one stated.
+
+    Source: Han et al., AAAI 2017, eq. 7; Xie et al., ICML 2016, eq. 16.
+    """
+
+    step_size: float | Tensor
+    temperature: float = 1.0
+
+    target_acceptance: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
+
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        """One transition; the acceptance rate told is the one that a Metropolis-Hastings test would have."""
+        proposal, log_alpha = propose(log_density, state, rng, self.temperature)
+        return proposal, Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())
+
+    def with_step_size(self, step_size: float | Tensor) -> Self:
+        """This kernel with another δ."""
+        return replace(self, step_size=step_size)
+
+
+@dataclass(frozen=True)
+class MALA:
+    """Metropolis-adjusted Langevin algorithm: p is stationary at any step size.
+
+        y = x + (δ²/2) ∂ log p(x)/∂x + δ U,   U ~ N(0, I)
+        accepted with probability  α = min(1, p(y) q(x|y) / p(x) q(y|x)),
+        q(y|x) = N(y; x + (δ²/2) ∂ log p(x)/∂x, δ² I)
+
+    Args:
+        step_size: δ, a number or one for each chain, (n,).
+
+    Source: Roberts and Tweedie 1996; Roberts and Rosenthal 1998 for the acceptance 0.574 of the best step.
+    """
+
+    step_size: float | Tensor = 0.1
+
+    target_acceptance: ClassVar[float | None] = 0.574
+
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        """One transition; a proposal whose log-density or gradient is not finite is rejected and told."""
+        proposal, log_alpha = propose(log_density, state, rng)
+        return accept(state, proposal, log_alpha, rng)
+
+    def with_step_size(self, step_size: float | Tensor) -> Self:
+        """This kernel with another δ."""
+        return replace(self, step_size=step_size)
+
+
+def propose(
+    log_density: LogDensity, state: State, rng: torch.Generator, temperature: float = 1.0
+) -> tuple[State, Tensor]:
+    """The Langevin proposal y of each chain and its log acceptance ratio under p^(1/T), (n,).
+
+    With y = x + (δ²/2) g(x) + √T δ u and s = g(x) + g(y), the proposals' densities reduce to
+
+        log α = [log p(y) − log p(x)] / T − (δ / 2√T) u·s − (δ² / 8T) ‖s‖²
+    """
+    position, value, gradient, step_size = state
+    delta = per_chain(step_size, position)
+    noise = standard_normal(position, rng)
+    proposed = position + (0.5 * delta**2) * gradient + (math.sqrt(temperature) * delta) * noise
+    new_value, new_gradient = evaluate(log_density, proposed)
+    both = gradient + new_gradient
+    log_alpha = (
+        (new_value - value) / temperature
+        - 0.5 * step_size / math.sqrt(temperature) * inner(noise, both)
+        - 0.125 * step_size**2 / temperature * inner(both, both)
+    )
+    return State(proposed, new_value, new_gradient, step_size), log_alpha
+
+
+def acceptance_rate(log_alpha: Tensor) -> Tensor:
+    """min(1, α), and 0 where α is not a number: such a proposal is never accepted."""
+    return log_alpha.nan_to_num(nan=-math.inf).clamp(max=0).exp()
+
+
+def accept(state: State, proposal: State, log_alpha: Tensor, rng: torch.Generator) -> tuple[State, Info]:
+    """The Metropolis-Hastings test of each chain: the proposal with probability min(1, α), else the state.
+
+    Position, log-density and gradient change together, or the next step starts from a stale one.
+    """
+    uniform = torch.rand(log_alpha.shape, generator=rng, dtype=log_alpha.dtype, device=log_alpha.device)
+    accepted = uniform.log() < log_alpha
+    position, value, gradient = (
+        torch.where(per_chain(accepted, new), new, old) for new, old in zip(proposal[:3], state[:3], strict=True)
+    )
+    return State(position, value, gradient, state.step_size), Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())
