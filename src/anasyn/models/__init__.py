@@ -1,0 +1,7 @@
+"""The two models, each stating a log-density, and their networks."""
+
+from . import networks
+from .descriptor import Descriptor
+from .generator import Generator
+
+__all__ = ["Descriptor", "Generator", "networks"]

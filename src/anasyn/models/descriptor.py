@@ -1,0 +1,48 @@
+"""The descriptor: an energy-based model of images."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Descriptor"]
+
+
+class Descriptor(nn.Module):
+    """p_θ(Y) = exp[f_θ(Y)] p₀(Y) / Z(θ),   p₀ = N(0, s² I_D).                                (11, 12)
+
+    Args:
+        network: images (n, *event) → a number each, (n,).
+        reference_std: s of the Gaussian reference, in the images' units ([−1, 1]).
+        scale: f = scale · network. With scale = 2/δ² a fresh network's gradient moves a Langevin chain of
+            step δ by its own size at temperature 1 (Nijkamp et al. 2020 write U = f/(ε²/2)).
+        precision: arithmetic of the network, ``"float32"`` or ``"bfloat16"``.
+
+    Raises:
+        ValueError: s or the scale is not positive.
+
+    Source: Xie, Lu, Zhu, Wu, *A Theory of Generative ConvNet*, ICML 2016.
+    """
+
+    def __init__(self, network: nn.Module, reference_std: float, scale: float = 1.0, precision: str = "float32"):
+        super().__init__()
+        for name, value in {"reference_std": reference_std, "scale": scale}.items():
+            if not value > 0:
+                raise ValueError(f"{name}: expected a number above 0, got {value}")
+        self.network = network
+        self.reference_std = reference_std
+        self.scale = scale
+        self.precision = precision
+
+    def forward(self, images: Tensor) -> Tensor:
+        """f_θ(Y), (n, *event) → (n,)."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            f: Tensor = self.network(images)
+        return self.scale * f.to(images.dtype)
+
+    def energy(self, images: Tensor) -> Tensor:
+        """E_θ(Y) = ‖Y‖²/2s² − f_θ(Y), (n,).                                                        (13)"""
+        norm: Tensor = (images**2).flatten(1).sum(1) / (2 * self.reference_std**2)
+        return norm - self(images)
+
+    def log_density(self, images: Tensor) -> Tensor:
+        """log p_θ(Y) = −E_θ(Y) but for the constant −log Z(θ) − (D/2) log 2πs², (n,)."""
+        return -self.energy(images)

@@ -1,0 +1,73 @@
+"""The generator: a latent-variable model of images."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..rng import standard_normal
+
+__all__ = ["Generator"]
+
+
+class Generator(nn.Module):
+    """Y = f(Z; W) + ε,   Z ~ N(0, I_d),   ε ~ N(0, σ² I_D).                                   (1, 2)
+
+    Args:
+        network: f, z (n, d) → images (n, *event).
+        latent_dim: d.
+        sigma: σ, the standard deviation of a pixel's noise, in the images' units ([−1, 1]).
+        precision: arithmetic of the network, ``"float32"`` or ``"bfloat16"``; densities are summed in the
+            precision of z.
+
+    Raises:
+        ValueError: σ or d is not positive.
+
+    Source: Han, Lu, Zhu, Wu, *Alternating Back-Propagation for Generator Network*, AAAI 2017.
+    """
+
+    def __init__(self, network: nn.Module, latent_dim: int, sigma: float, precision: str = "float32"):
+        super().__init__()
+        if not sigma > 0:
+            raise ValueError(f"sigma: expected a number above 0, got {sigma}")
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim: expected at least 1, got {latent_dim}")
+        self.network = network
+        self.latent_dim = latent_dim
+        self.sigma = sigma
+        self.precision = precision
+
+    def forward(self, z: Tensor) -> Tensor:
+        """f(z), (n, d) → (n, *event)."""
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            images: Tensor = self.network(z)
+        return images.to(z.dtype)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z) = −‖z‖²/2 − (d/2) log 2π, (n,)."""
+        return -0.5 * (z**2).sum(1) - 0.5 * self.latent_dim * math.log(2 * math.pi)
+
+    def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
+        """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
+        residual = (images - self(z)).flatten(1)
+        return -(residual**2).sum(1) / (2 * self.sigma**2) - 0.5 * residual.shape[1] * math.log(
+            2 * math.pi * self.sigma**2
+        )
+
+    def log_joint(self, z: Tensor, images: Tensor) -> Tensor:
+        """log p(Y, z; W) = log p(Y | z) + log p(z), (n,); by z the log-posterior but for a constant.   (3, 4)
+
+        Args:
+            z: latent factors, (n, d).
+            images: Y, (n, *event). Summed over pixels, never averaged over the batch: the gradient by z_i
+                does not depend on what else is in the batch.
+        """
+        return self.log_likelihood(z, images) + self.log_prior(z)
+
+    @torch.no_grad()
+    def sample(self, num: int, *, rng: torch.Generator) -> Tensor:
+        """f(z) at ``num`` random z ~ N(0, I_d), (num, *event); without the pixel noise ε."""
+        weight = next(self.parameters())
+        z = standard_normal(weight.new_empty(num, self.latent_dim), rng)
+        images: Tensor = self(z)
+        return images

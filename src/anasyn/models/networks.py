@@ -1,0 +1,128 @@
+"""The networks of the two models. No batch norm: it would make a row depend on the other rows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["conv", "deconv", "frozen"]
+
+
+def deconv(
+    latent_dim: int, size: int = 64, widths: Sequence[int] = (256, 128, 64, 32), channels: int = 3
+) -> nn.Sequential:
+    """The generator's network f: z, (n, d) → images in (−1, 1), (n, channels, size, size).
+
+    A linear layer to a small square, then transposed convolutions (kernel 4, stride 2) that double it,
+    LeakyReLU 0.2 between, tanh at the end. What exceeds ``size`` in the last layer is cropped.
+
+    The first weights keep the variance from layer to layer (He et al. 2015; PyTorch's own shrink an image
+    a hundredfold, and the posterior then pulls z far out of its prior before the weights have grown). The
+    first bias is drawn too: without it f(z) is a cone over z = 0, where every image meets in grey.
+
+    Args:
+        latent_dim: d.
+        size: side of the images in pixels, at least 8.
+        widths: channels of the hidden layers, the first at the coarsest square; one doubling follows each.
+        channels: of the images.
+
+    Raises:
+        ValueError: ``size`` is below 8 or too small for that many doublings.
+    """
+    base = _coarsest_side(size, len(widths))
+    layers: list[nn.Module] = [nn.Linear(latent_dim, widths[0] * base**2), nn.Unflatten(1, (widths[0], base, base))]
+    for width, narrower in zip(widths, [*widths[1:], channels], strict=True):
+        layers += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1)]
+    layers += [nn.Tanh(), Crop(size)]
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=latent_dim**-0.5)
+            nn.init.normal_(layer.bias, std=0.7)
+        elif isinstance(layer, nn.ConvTranspose2d):
+            fan_in = layer.in_channels * 2**2  # of the 4 × 4 weights, stride 2 lets 2 × 2 reach a pixel
+            nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", 0.2) * fan_in**-0.5)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return channels_last(nn.Sequential(*layers))
+
+
+def conv(
+    size: int = 64, widths: Sequence[int] = (32, 64, 128, 128), strides: int = 3, channels: int = 3
+) -> nn.Sequential:
+    """The descriptor's network: images, (n, channels, size, size) → a number each, (n,).
+
+    Convolutions with kernel 4 and stride 2 for the first ``strides`` layers, then kernel 3 and stride 1,
+    LeakyReLU 0.2, and a linear head without bias: a constant of f cancels in every gradient.
+
+    Args:
+        size: side of the images in pixels, at least 8.
+        widths: channels of the layers.
+        strides: how many of them halve the side.
+        channels: of the images.
+
+    Raises:
+        ValueError: ``size`` is below 8 or too small for that many halvings.
+    """
+    _coarsest_side(size, strides)
+    layers: list[nn.Module] = []
+    side = size
+    for depth, (width, wider) in enumerate(zip([channels, *widths], widths, strict=False)):
+        if depth < strides:
+            layers += [nn.Conv2d(width, wider, 4, stride=2, padding=1)]
+            side //= 2
+        else:
+            layers += [nn.Conv2d(width, wider, 3, padding=1)]
+        layers += [nn.LeakyReLU(0.2)]
+    layers += [nn.Flatten(), Head(widths[-1] * side**2)]
+    return channels_last(nn.Sequential(*layers))
+
+
+def channels_last(network: nn.Sequential) -> nn.Sequential:
+    """The network with its convolutions' weights in the memory format of the images."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+class Crop(nn.Module):
+    """The upper left ``size`` × ``size`` pixels of each image."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[..., : self.size, : self.size]
+
+
+class Head(nn.Linear):
+    """Σ_k w_k x_k of each image's features, (n, k) → (n,), summed in the weights' precision whatever the features'."""
+
+    def __init__(self, features: int):
+        super().__init__(features, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.to(self.weight.dtype)).squeeze(1)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """While chains run the weights need no gradient, which saves a third of every step."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def _coarsest_side(size: int, halvings: int) -> int:
+    least = max(8, 1 << (halvings + 1))
+    if size < least:
+        raise ValueError(f"size: expected at least {least} pixels for {halvings} halvings, got {size}")
+    return -(-size // (1 << halvings))
