@@ -8,7 +8,7 @@ from .drawn import DRAWN, drawn_factors
 from .images import Fit, ImageSet, read_folder, smaller_sides
 from .photographs import PHOTOGRAPHS, find
 
-__all__ = ["DRAWN_IMAGES", "load", "named", "smaller_side"]
+__all__ = ["DRAWN_IMAGES", "full", "load", "named", "smaller_side"]
 
 DRAWN_IMAGES = 16
 """Images of a drawn set, as few as a person photographs."""
@@ -24,6 +24,11 @@ def named() -> dict[str, str]:
     }
 
 
+def full(data: str) -> str:
+    """The word under which the data are found from any working directory: a set's name, or a full path."""
+    return data if data in named() else str(Path(data).resolve())
+
+
 def smaller_side(data: str) -> int | None:
     """The median of the images' smaller sides in pixels; None for a set that is drawn at any size.
 
@@ -37,7 +42,7 @@ def load(data: str, size: int, *, fit: Fit = "crop", strict: bool = False) -> Im
     """The images of a folder or of a set that has a name.
 
     Args:
-        data: a folder's path or a set's name; what contains a separator is always a path.
+        data: a set's name, or else a folder's path; what contains a separator is always a path.
         size: side of the images in pixels.
         fit: how an image becomes square.
         strict: refuse a bad file where it would be skipped.
