@@ -1,0 +1,69 @@
+"""Distances between images."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..data.images import to_float
+
+__all__ = ["mse", "nearest", "psnr"]
+
+CHUNK = 256  # images held as floats at once
+
+
+def mse(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared error of each image, ‖a_i − b_i‖²/D.
+
+    Args:
+        a: images, (n, *event), float in [−1, 1].
+        b: as many images of the same shape.
+
+    Returns the errors, (n,). Raises ValueError where the shapes differ: broadcasting would hide a mistake.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"images: expected two sets of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    return ((a - b) ** 2).flatten(1).mean(1)
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, 10 log₁₀(2²/MSE), for images that range over [−1, 1], of any shape."""
+    return 10 * torch.log10(4 / mse)
+
+
+def nearest(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each image the nearest of the others in mean squared error: its index and the error, (n,) each.
+
+    Args:
+        images: (n, *event), uint8 or float in [−1, 1].
+        others: (m, *event), m ≥ 1, likewise.
+
+    No more than `CHUNK` images of either set are held as floats at once. Raises ValueError where ``others``
+    is empty or of another shape.
+    """
+    if images.shape[1:] != others.shape[1:] or len(others) == 0:
+        raise ValueError(
+            f"others: expected at least one image of shape {tuple(images.shape[1:])}, got {tuple(others.shape)}"
+        )
+    indices, errors = [], []
+    for chunk in chunks(images, CHUNK):
+        a = as_float(chunk)
+        products = []
+        for other in chunks(others, CHUNK):
+            b = as_float(other).flatten(1)
+            products.append((b**2).sum(1) - 2 * a.flatten(1) @ b.T)  # ‖a − b‖² − ‖a‖²
+        index = torch.cat(products, 1).argmin(1)
+        indices.append(index)
+        errors.append(mse(a, as_float(others[index])))  # anew: the expanded square above loses digits
+    return torch.cat(indices), torch.cat(errors)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Floats in [−1, 1], whether they were that already or are stored as uint8."""
+    return to_float(images) if images.dtype == torch.uint8 else images
+
+
+def chunks(tensor: Tensor, size: int) -> Iterator[Tensor]:
+    """The rows of a tensor, at most ``size`` at once."""
+    for first in range(0, len(tensor), size):
+        yield tensor[first : first + size]
