@@ -1,0 +1,1 @@
+"""What a run shows: figures and the page that holds them. Only here is matplotlib imported."""
