@@ -1,8 +1,15 @@
 r"""A folder of images, safely decoded: whatever people keep as pictures becomes uint8 (n, 3, H, W)."""
 
 __all__ = [
-    "ImageSet", "load_images", "read_folder", "read_image", "save_image", "smaller_sides",
-    "to_float", "to_uint8",
+    "ImageSet",
+    "as_float",
+    "load_images",
+    "read_folder",
+    "read_image",
+    "save_image",
+    "smaller_sides",
+    "to_float",
+    "to_uint8",
 ]  # fmt: skip
 
 import hashlib
@@ -81,6 +88,16 @@ def to_float(pixels: Tensor) -> Tensor:
     if pixels.dtype != torch.uint8:
         raise ValueError(f"pixels: expected uint8, got {pixels.dtype}")
     return pixels.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1)
+
+
+def as_float(images: Tensor) -> Tensor:
+    r"""What is stored as uint8 becomes float32 when its batch is drawn; floats are what they are.
+
+    Images come out channels-last in memory, whatever they were.
+    """
+    if images.dtype == torch.uint8:
+        return to_float(images)
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 def to_uint8(images: Tensor) -> Tensor:

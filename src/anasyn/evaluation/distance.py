@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..data.images import to_float
+from ..data.images import as_float
 
 __all__ = ["mse", "nearest", "psnr"]
 
@@ -56,11 +56,6 @@ def nearest(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         indices.append(index)
         errors.append(mse(a, as_float(others[index])))  # anew: the expanded square above loses digits
     return torch.cat(indices), torch.cat(errors)
-
-
-def as_float(images: Tensor) -> Tensor:
-    """Floats in [−1, 1], whether they were that already or are stored as uint8."""
-    return to_float(images) if images.dtype == torch.uint8 else images
 
 
 def chunks(tensor: Tensor, size: int) -> Iterator[Tensor]:

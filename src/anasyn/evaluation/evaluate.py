@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data.images import to_uint8
+from ..data.images import as_float, to_uint8
 from ..models import Descriptor, Generator
 from ..models.networks import frozen
 from ..rng import derive
 from .coverage import coverage, nearest_training
-from .distance import as_float, chunks, psnr
+from .distance import chunks, psnr
 from .inference import NUM_STARTS, infer
 from .swd import sliced_wasserstein, swd_levels
 

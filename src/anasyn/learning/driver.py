@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import mcmc
-from ..data.images import to_float
+from ..data.images import as_float
 from ..rng import derive
 from .guard import Divergence
 from .record import Record
@@ -75,14 +75,14 @@ def learn(
     device = next(learner.model.parameters()).device
     images = images.to(device)
     if learner.iteration == 0:
-        learner.begin(to_float(images[:1]), len(images), rng=derive(seed, "chains", device=device))
+        learner.begin(as_float(images[:1]), len(images), rng=derive(seed, "chains", device=device))
     rates = [group.setdefault("initial_lr", group["lr"]) for group in learner.optimizer.param_groups]
     order = batches(len(images), batch_size or len(images), seed, learner.iteration)
     while learner.iteration < num_iterations:
         began = time.perf_counter()
         t = learner.iteration
         index = next(order).to(device)
-        batch = to_float(images[index])
+        batch = as_float(images[index])
         for group, rate in zip(learner.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(t / num_iterations)
         events = unstable(learner, index, batch, seed)

@@ -70,8 +70,8 @@ def stability(
     """λ_max of −∂² log p/∂x² at each position by power iteration on Hessian-vector products, and δ < 2/√λ_max.
 
     Unadjusted Langevin dynamics and the leapfrog are stable on a Gaussian of curvature λ iff δ² λ < 4.
-    Power iteration finds the eigenvalue of largest modulus; where that one is negative, the Hessian is
-    shifted by it and iterated again. The Rayleigh quotient returned never exceeds the true λ_max.
+    Power iteration finds the largest modulus; shifted by it, all eigenvalues are positive, and a second
+    one finds the largest, whatever the signs. The Rayleigh quotient returned never exceeds the true λ_max.
 
     Args:
         log_density: (n, *event) → (n,), twice differentiable.
@@ -91,7 +91,7 @@ def stability(
         )
         return -product
 
-    def largest(shift: Tensor) -> Tensor:
+    def largest(shift: Tensor) -> tuple[Tensor, Tensor]:
         vector = standard_normal(position, rng)
         quotient = torch.zeros_like(shift)
         for _ in range(num_iterations):
@@ -99,8 +99,9 @@ def stability(
             product = curvature_times(vector)
             quotient = inner(vector, product)
             vector = product + per_chain(shift, vector) * vector
-        return quotient
+        return quotient, inner(product, product).sqrt()
 
-    first = largest(torch.zeros(len(position), dtype=position.dtype, device=position.device))
-    lambda_max = torch.where(first < 0, largest(first.abs()), first)
+    first, modulus = largest(torch.zeros(len(position), dtype=position.dtype, device=position.device))
+    shifted, _ = largest(modulus)
+    lambda_max = torch.maximum(first, shifted)
     return Stability(lambda_max, 2 / lambda_max.clamp_min(0).sqrt())

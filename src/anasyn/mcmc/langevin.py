@@ -109,6 +109,7 @@ def accept(state: State, proposal: State, log_alpha: Tensor, rng: torch.Generato
 
     Position, log-density and gradient change together, or the next step starts from a stale one.
     """
+    log_alpha = torch.where(proposal.log_density.isfinite(), log_alpha, -math.inf)  # log p = +∞ is no density either
     uniform = torch.rand(log_alpha.shape, generator=rng, dtype=log_alpha.dtype, device=log_alpha.device)
     accepted = uniform.log() < log_alpha
     position, value, gradient = (

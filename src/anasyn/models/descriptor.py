@@ -27,6 +27,8 @@ class Descriptor(nn.Module):
         for name, value in {"reference_std": reference_std, "scale": scale}.items():
             if not value > 0:
                 raise ValueError(f"{name}: expected a number above 0, got {value}")
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision: expected float32 or bfloat16, got {precision}")
         self.network = network
         self.reference_std = reference_std
         self.scale = scale

@@ -32,6 +32,8 @@ class Generator(nn.Module):
             raise ValueError(f"sigma: expected a number above 0, got {sigma}")
         if latent_dim < 1:
             raise ValueError(f"latent_dim: expected at least 1, got {latent_dim}")
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision: expected float32 or bfloat16, got {precision}")
         self.network = network
         self.latent_dim = latent_dim
         self.sigma = sigma

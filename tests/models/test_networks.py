@@ -1,0 +1,128 @@
+"""The networks: sizes, range, memory format, and rows that know nothing of each other."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from anasyn.models import networks
+
+SIZES = [8, 16, 23, 32, 47, 64, 100]
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def small_deconv(size: int, **options) -> nn.Sequential:
+    torch.manual_seed(0)
+    return networks.deconv(2, size, options.pop("widths", (16, 8) if size < 16 else (16, 12, 8)), **options)
+
+
+def small_conv(size: int, **options) -> nn.Sequential:
+    torch.manual_seed(0)
+    return networks.conv(size, (8, 12, 16), strides=options.pop("strides", 2), **options)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_deconv_makes_images(size, channels):
+    """(n, d) → (n, channels, size, size) in [−1, 1], channels-last."""
+    images = small_deconv(size, channels=channels)(normal(5, 2))
+    assert images.shape == (5, channels, size, size)
+    assert images.abs().max() <= 1
+    assert images.std() > 0.05  # and not grey
+    assert images[0].sub(images[1]).abs().max() > 0.05  # they depend on z
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_conv_makes_a_number_each(size, channels):
+    images = normal(5, channels, size, size)
+    f = small_conv(size, channels=channels)(images)
+    assert f.shape == (5,)
+    assert f.unique().numel() == 5
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_default_networks(size):
+    assert networks.deconv(3, size)(normal(2, 3)).shape == (2, 3, size, size)
+    assert networks.conv(size)(normal(2, 3, size, size)).shape == (2,)
+
+
+def test_weights_and_activations_are_channels_last():
+    last = {"memory_format": torch.channels_last}
+    for network in (small_deconv(32), small_conv(32)):
+        weights = [m.weight for m in network if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        assert weights
+        assert all(w.is_contiguous(**last) for w in weights)
+    assert small_deconv(32)(normal(5, 2)).is_contiguous(**last)
+
+
+def check_rows_alone(network: nn.Module, batch: Tensor) -> None:
+    """A row alone equals the row in its batch (trap 5), in training mode as it is used."""
+    whole = network(batch)
+    for rows in [torch.arange(len(batch)).flip(0), *torch.arange(len(batch)).split(1)]:
+        torch.testing.assert_close(network(batch[rows]), whole[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_do_not_depend_on_each_other():
+    check_rows_alone(small_deconv(24), normal(5, 2))
+    check_rows_alone(small_conv(24), normal(5, 3, 24, 24))
+
+
+def test_planted_batch_norm_is_caught():
+    for network, batch in ((small_deconv(24), normal(5, 2)), (small_conv(24), normal(5, 3, 24, 24))):
+        at = next(i for i, layer in enumerate(network) if isinstance(layer, nn.LeakyReLU))
+        width = 16 if isinstance(network[0], nn.Linear) else 8
+        network.insert(at, nn.BatchNorm2d(width))
+        with pytest.raises(AssertionError):
+            check_rows_alone(network, batch)
+
+
+def test_the_descriptors_head_has_no_bias():
+    """A constant of f cancels in every gradient: it could only drift."""
+    assert small_conv(16)[-1].bias is None
+
+
+def test_the_generators_first_layer_is_no_cone():
+    """f(0) is not the one grey where all images meet, and neither f(z) − f(0) odd in z."""
+    network = networks.deconv(2, 32)
+    z = normal(4, 2)
+    assert network(0 * z).std() > 0.02
+    odd = (network(z) - network(0 * z)) + (network(-z) - network(0 * z))
+    assert odd.std() > 0.02
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: networks.deconv(2, 7),
+        lambda: networks.deconv(2, 0),
+        lambda: networks.deconv(2, -64),
+        lambda: networks.deconv(2, 16, (8, 8, 8, 8)),
+        lambda: networks.conv(7),
+        lambda: networks.conv(8, (8, 8, 8), strides=3),
+        lambda: networks.conv(0),
+    ],
+)
+def test_sizes_too_small_are_refused(make):
+    with pytest.raises(ValueError, match=r"^size: expected at least \d+ pixels"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: networks.deconv(2, 8, (8, 8)), lambda: networks.conv(8, (8, 8), 2), lambda: networks.conv(16)]
+)
+def test_the_smallest_sizes_are_taken(make):
+    assert list(make().parameters())
+
+
+def test_frozen_weights_come_back_as_they_were():
+    network = small_conv(16)
+    fixed = network[0].weight.requires_grad_(False)
+    with networks.frozen(network):
+        assert not any(p.requires_grad for p in network.parameters())
+    with pytest.raises(RuntimeError), networks.frozen(network):
+        network(normal(1, 5))  # not images: an error while frozen
+    assert not fixed.requires_grad
+    assert all(p.requires_grad for p in network.parameters() if p is not fixed)
