@@ -99,8 +99,9 @@ class Run:
             config = json.loads(file.read_text())
             kind = type(RECIPES[config["recipe"]])
             recipe = kind(**config["settings"])
-            if any(getattr(recipe, field.name) is None for field in dataclasses.fields(recipe)):
-                raise InputError("a setting is null")
+            for field in dataclasses.fields(recipe):
+                if getattr(recipe, field.name) is None:
+                    raise InputError(f"{field.name}: expected a value, got null")
             return cls(path, config["recipe"], recipe)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, InputError) as cause:
             raise InputError(f"{file}: not the settings of a run of this version ({cause})") from cause

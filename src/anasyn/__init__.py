@@ -1,0 +1,57 @@
+"""anasyn, analysis by synthesis: deep generative models learned by maximum likelihood, MCMC in the learning loop."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import data as data
+    from . import mcmc as mcmc
+    from .learning import DescriptorLearner as DescriptorLearner
+    from .learning import Divergence as Divergence
+    from .learning import GeneratorLearner as GeneratorLearner
+    from .learning import Record as Record
+    from .learning import learn as learn
+    from .mcmc import HMC as HMC
+    from .mcmc import MALA as MALA
+    from .mcmc import Langevin as Langevin
+    from .models import Descriptor as Descriptor
+    from .models import Generator as Generator
+    from .models import networks as networks
+    from .run import Run as Run
+
+_HOME = {
+    "data": ".",
+    "mcmc": ".",
+    "evaluation": ".",
+    "report": ".",
+    "networks": ".models",
+    "Descriptor": ".models",
+    "Generator": ".models",
+    "HMC": ".mcmc",
+    "Langevin": ".mcmc",
+    "MALA": ".mcmc",
+    "DescriptorLearner": ".learning",
+    "Divergence": ".learning",
+    "GeneratorLearner": ".learning",
+    "Record": ".learning",
+    "learn": ".learning",
+    "Run": ".run",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name at its first use, so that ``import anasyn`` and ``anasyn --help`` stay quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'anasyn' has no attribute {name!r}")
+    home = _HOME[name]
+    value = import_module(f".{name}", __name__) if home == "." else getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

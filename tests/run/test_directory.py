@@ -1,0 +1,249 @@
+"""The run directory: every file of the contract, with its content."""
+
+import dataclasses
+import json
+import platform
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+import anasyn
+from anasyn.cli import main
+from anasyn.data import read_folder
+from anasyn.errors import InputError
+from anasyn.learning import Record
+from anasyn.recipes import RECIPES, GeneratorRecipe
+from anasyn.run import Run, advance, build_learner
+
+SMALL = [
+    "--size",
+    "16",
+    "--width",
+    "16",
+    "--num-steps",
+    "2",
+    "--iterations",
+    "4",
+    "--precision",
+    "float32",
+    "--seed",
+    "3",
+    "--quiet",
+]
+FIGURES = {
+    "generator": {
+        "training.png", "loss.png", "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
+    },
+    "descriptor": {"training.png", "loss.png", "synthesis.png", "chains.png"},
+}  # fmt: skip
+MEASURES = {
+    "generator": {"mse", "z_mean_square", "z_max"},
+    "descriptor": {"energy_gap", "pixel_max"},
+}
+MODELS = ["generator", "descriptor"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "cats"
+    main(["data", "draw", "drawn-cats", str(folder), "--num", "5", "--size", "16"])
+    (folder / "drawn-cats-00001.png").rename(folder / "zoë <b>.png")
+    return folder
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def run(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    path = tmp_path_factory.mktemp("runs") / request.param
+    assert main(["learn", request.param, "--data", str(data), "--out", str(path), *SMALL]) == 0
+    return Run.open(path)
+
+
+def test_the_files_are_those_of_the_contract(run: Run) -> None:
+    files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    expected = {"config.json", "data.json", "metrics.jsonl", "report.html"}
+    expected |= {f"checkpoints/00000004/{name}" for name in ("tensors.safetensors", "state.json", "manifest.json")}
+    expected |= {f"figures/{name}" for name in FIGURES[run.name]}
+    if run.is_generator:
+        expected.add("latents.safetensors")
+    assert files == expected
+    assert run.is_generator == (run.name == "generator")
+
+
+def test_config_says_all_that_the_run_follows_from(run: Run, data: Path) -> None:
+    config = json.loads((run.path / "config.json").read_text())
+    assert set(config) == {"recipe", "settings", "data", "versions"}
+    assert config["recipe"] == run.name
+    assert list(config["settings"]) == [field.name for field in dataclasses.fields(RECIPES[run.name])]
+    assert None not in config["settings"].values()
+    assert config["settings"] | {"size": 16, "width": 16, "num_steps": 2, "iterations": 4} == config["settings"]
+    assert config["settings"]["seed"] == 3
+    assert config["settings"]["batch_size"] == 5
+    assert config["settings"]["precision"] == "float32"
+    assert config["settings"]["data"] == str(data)
+    assert config["data"] == {"fingerprint": read_folder(data, 16).fingerprint, "num_images": 5}
+    assert config["versions"]["anasyn"] == anasyn.__version__
+    assert config["versions"]["python"] == platform.python_version()
+    assert config["versions"]["torch"] == torch.__version__
+    assert run.recipe == type(RECIPES[run.name])(**config["settings"])
+
+
+def test_metrics_have_a_line_an_iteration(run: Run) -> None:
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 4]
+    fields = {"iteration", "loss", "seconds", "acceptance_rate", "step_size", "gradient_norm", "divergent"}
+    for line in lines:
+        assert set(line) - {"events"} == fields | MEASURES[run.name]
+        assert line["seconds"] > 0
+        assert 0 <= line["acceptance_rate"] <= 1
+        assert line["step_size"] > 0
+        assert line["gradient_norm"] > 0
+    assert len({line["loss"] for line in lines}) == 4
+    if run.is_generator:
+        sigma, pixels = 0.3, 3 * 16 * 16
+        for line in lines:
+            assert line["loss"] == pytest.approx(line["mse"] * pixels / (2 * sigma**2), rel=1e-5)
+    else:
+        assert all(line["energy_gap"] == -line["loss"] for line in lines)
+    assert run.metrics() == lines
+    assert run.metrics(upto=2) == lines[:2]
+
+
+def test_the_checkpoint_holds_weights_optimiser_and_chains(run: Run) -> None:
+    folder = run.path / "checkpoints" / "00000004"
+    tensors = load_file(folder / "tensors.safetensors")
+    assert json.loads((folder / "state.json").read_text()) == {"iteration": 4}
+    learner = run.learner()
+    assert learner.iteration == 4
+    weights = dict(learner.model.named_parameters())
+    for name, weight in weights.items():
+        assert torch.equal(tensors[f"model.{name}"], weight)
+    slots = {f"optimizer.{k}.{slot}" for k in range(len(weights)) for slot in ("exp_avg", "exp_avg_sq", "step")}
+    assert slots <= tensors.keys()
+    assert tensors["optimizer.0.step"] == 4
+    chains = {f"chains.{name}" for name in (("positions", "step_sizes") if run.is_generator else ("step_sizes",))}
+    assert chains == {name for name in tensors if name.startswith("chains.")}
+    fresh = build_learner(run.recipe, torch.device("cpu"))
+    for name, weight in fresh.model.named_parameters():
+        assert not torch.equal(weight, weights[name])
+    for name, buffer in learner.model.state_dict().items():
+        assert buffer.stride() == fresh.model.state_dict()[name].stride()  # channels-last as before
+
+
+def test_latents_are_the_chains_in_the_images_order(run: Run, data: Path) -> None:
+    if not run.is_generator:
+        assert not (run.path / "latents.safetensors").exists()
+        return
+    with safe_open(run.path / "latents.safetensors", "pt") as file:
+        assert list(file.keys()) == ["z"]
+        z, names = file.get_tensor("z"), json.loads(file.metadata()["names"])
+    assert z.shape == (5, 2)
+    assert torch.equal(z, run.learner().chains.positions)
+    assert torch.equal(z, run.latents())
+    assert names == list(read_folder(data, 16).names) == run.data()["names"]
+    assert names[-1] == "zoë <b>.png"
+
+
+def test_figures_are_pictures(run: Run) -> None:
+    for name in FIGURES[run.name]:
+        with PIL.Image.open(run.path / "figures" / name) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 100
+            low, high = zip(*image.convert("RGB").getextrema(), strict=True)
+            assert max(high) - min(low) > 50
+
+
+def begun(tmp_path: Path, data: Path, **settings: object) -> Run:
+    images = read_folder(data, 16)
+    recipe = GeneratorRecipe(
+        data=str(data), size=16, num_steps=2, width=8, batch_size=5, iterations=3, precision="float32",
+        latent_dim=2, **settings,
+    )  # fmt: skip
+    return Run.create(tmp_path / "run", "generator", recipe, images)
+
+
+def test_a_run_begins_in_a_new_or_empty_directory(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    run = begun(tmp_path, data)
+    assert Run.open(run.path) == run
+    with pytest.raises(InputError, match="exists and is no run of anasyn"):
+        begun(tmp_path, data)
+
+
+def test_whoever_stops_reading_stops_the_run_saved(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data)
+    learner = run.learner()
+    records = advance(run, learner, run.images())
+    assert next(records).iteration == 1
+    assert not list(run.path.glob("checkpoints/*"))
+    records.close()
+    assert [path.name for path in run.path.glob("checkpoints/*")] == ["00000001"]
+    assert [record.iteration for record in advance(run, run.learner(), run.images())] == [2, 3]
+    assert [line["iteration"] for line in run.metrics()] == [1, 2, 3]
+
+
+def test_checkpoints_are_written_on_the_way(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begun(tmp_path, data)
+    monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    for record in advance(run, run.learner(), run.images()):
+        assert (run.path / "checkpoints" / f"{record.iteration:08d}").is_dir()
+    assert len(list(run.path.glob("checkpoints/*"))) == 2
+
+
+def test_metrics_are_taken_back_to_where_a_run_goes_on(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data)
+    assert run.metrics() == []
+    for iteration in (1, 2, 3):
+        run.log(Record(0.1 * iteration, 0.5, 0.03, {"mse": 1 / 3}, iteration, events=("told",) * (iteration == 2)))
+    assert [line.get("events") for line in run.metrics()] == [None, ["told"], None]
+    whole = (run.path / "metrics.jsonl").read_bytes()
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"iteration": 4, "loss": 0.')
+    run.rewind(3)
+    assert (run.path / "metrics.jsonl").read_bytes() == whole
+    run.rewind(1)
+    assert (run.path / "metrics.jsonl").read_bytes() == whole.splitlines(keepends=True)[0]
+
+
+def test_removing_a_run_leaves_the_rest(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data)
+    for _ in advance(run, run.learner(), run.images()):
+        pass
+    (run.path / "figures").mkdir()
+    (run.path / "figures" / "loss.png").write_text("drawn")
+    (run.path / "checkpoints" / "00000009.partial").mkdir()
+    run.remove()
+    assert list(run.path.iterdir()) == []
+    for foreign in ("samples", "checkpoints", "figures"):
+        (run.path / foreign).mkdir()
+        (run.path / foreign / "mine.png").write_text("mine")
+    run.remove()
+    assert {path.parent.name for path in run.path.rglob("mine.png")} == {"samples", "checkpoints", "figures"}
+
+
+def test_the_device_and_the_iterations_may_change(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data)
+    asked = GeneratorRecipe(data=str(data), size=16, num_steps=2, width=8)
+    before = (run.path / "config.json").stat()
+    assert run.settle(asked, "generator") == run
+    assert (run.path / "config.json").stat() == before  # not even written again
+    settled = run.settle(dataclasses.replace(asked, iterations=9, device="cpu"), "generator")
+    assert (settled.recipe.iterations, settled.recipe.device) == (9, "cpu")
+    assert Run.open(run.path) == settled
+    with pytest.raises(InputError, match=r"^width: .* was begun with 8, got 32; only iterations may change"):
+        run.settle(dataclasses.replace(asked, width=32), "generator")
+
+
+def test_the_same_seed_gives_the_same_first_weights_and_leaves_torch_s_own_alone(data: Path, tmp_path: Path) -> None:
+    recipe = begun(tmp_path, data).recipe
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    first, second = (build_learner(recipe, torch.device("cpu")).model for _ in range(2))
+    other = build_learner(dataclasses.replace(recipe, seed=1), torch.device("cpu")).model
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for a, b, c in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a.abs().sum() == 0 or not torch.equal(a, c)

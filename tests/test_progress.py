@@ -1,0 +1,74 @@
+"""What is shown of learning, and that showing it changes nothing."""
+
+import io
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from anasyn import progress
+from anasyn.learning import Record
+
+
+def records(first: int, last: int) -> Iterator[Record]:
+    for iteration in range(first, last + 1):
+        yield Record(1234.5678, 0.571, 0.0312, {"mse": 0.25} if iteration % 2 else {}, iteration)
+
+
+class Clock:
+    """A monotonic clock that moves on when it is looked at."""
+
+    def __init__(self, seconds: float):
+        self.now, self.seconds = 0.0, seconds
+
+    def monotonic(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_all_records_pass(
+    quiet: bool, terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    shown = list(progress.show(records(1, 7), 7, quiet=quiet))
+    assert shown == list(records(1, 7))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (err == "") == quiet
+
+
+def test_plain_lines_are_the_first_the_last_and_one_every_few_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "time", Clock(1.0))
+    list(progress.show(records(11, 31), 31, quiet=False))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "11/31  loss 1235  mse 0.2500  acceptance 0.57  step size 0.0312  20 s left"
+    assert [line.split("/")[0] for line in lines] == ["11", "17", "23", "29", "31"]
+    assert lines[-1].endswith("  0 s left")
+    assert "mse" not in next(progress_line for progress_line in [progress._numbers(next(records(2, 2)))])
+
+
+def test_a_line_on_a_terminal_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    list(progress.show(records(1, 9), 9, quiet=False))
+    assert "9/9" in terminal.getvalue()
+    assert "loss 1235  mse 0.2500" in terminal.getvalue()
+    assert "\x1b[" in terminal.getvalue()
+
+
+def test_whoever_stops_reading_is_not_kept_waiting() -> None:
+    source = records(1, 1000)
+    for record in progress.show(source, 1000, quiet=False):
+        if record.iteration == 3:
+            break
+    assert next(source).iteration == 4

@@ -1,0 +1,136 @@
+"""Recipes: every open setting is chosen, what is asked for stays, and the course's numbers are the course's."""
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from anasyn.errors import InputError
+from anasyn.recipes import RECIPES, DescriptorRecipe, GeneratorRecipe, Recipe, Scale, choices_of, kinds_of
+
+SIZES = [2, 7, 11, 26, 101, 1000, 5000, 100_000]
+MODELS = [GeneratorRecipe, DescriptorRecipe]
+
+
+def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
+    return Scale(num_images=n, smaller_side=side, has_bfloat16=has_bfloat16)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("name", RECIPES)
+def test_resolving_leaves_nothing_open(name: str, n: int) -> None:
+    asked = dataclasses.replace(RECIPES[name], data=RECIPES[name].data or "images")
+    recipe = asked.resolve(scale(n))
+    settings = dataclasses.asdict(recipe)
+    assert None not in settings.values()
+    assert settings["precision"] == "float32"
+    assert 1 <= settings["batch_size"] <= n
+    assert recipe.resolve(scale(n)) == recipe
+    for setting, value in dataclasses.asdict(asked).items():
+        if value not in (None, "auto"):
+            assert settings[setting] == (min(value, n) if setting == "batch_size" else value)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("n", SIZES)
+def test_every_image_is_seen_often_enough(model: type[Recipe], n: int) -> None:
+    recipe = model(data="images").resolve(scale(n))
+    assert recipe.iterations is not None
+    assert recipe.batch_size is not None
+    assert recipe.iterations * recipe.batch_size >= 5 * n
+    assert recipe.iterations <= 20_000
+
+
+EXPLICIT: dict[str, Any] = {
+    "size": 24, "num_steps": 4, "width": 9, "batch_size": 2, "iterations": 3, "precision": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "recipe", [GeneratorRecipe(**EXPLICIT, latent_dim=5), DescriptorRecipe(**EXPLICIT, scale=7.0)], ids=["g", "d"]
+)
+@pytest.mark.parametrize("n", SIZES)
+def test_what_is_asked_for_stays(recipe: Recipe, n: int) -> None:
+    assert recipe.resolve(scale(n)) == recipe
+
+
+def test_what_follows_from_the_images_and_the_processor() -> None:
+    for model in MODELS:
+        assert [model().resolve(scale(9, side)).size for side in (30, 47, 48, 900)] == [32, 32, 64, 64]
+        assert model().resolve(scale(9, has_bfloat16=True)).precision == "bfloat16"
+        assert model(batch_size=50).resolve(scale(9)).batch_size == 9
+    dims = [GeneratorRecipe().resolve(scale(n)).latent_dim for n in SIZES]
+    assert dims[:3] == [2, 2, 2]
+    assert dims == sorted(dims, key=int)
+    assert DescriptorRecipe(step_size=0.1).resolve(scale(9)).scale == pytest.approx(200)
+
+
+def test_the_course_s_numbers() -> None:
+    lion_tiger = RECIPES["lion-tiger-course"].resolve(scale(11))
+    egret = RECIPES["egret-course"].resolve(scale(7))
+    assert isinstance(lion_tiger, GeneratorRecipe)
+    assert isinstance(egret, DescriptorRecipe)
+    for recipe in (lion_tiger, egret):
+        assert (recipe.kernel, recipe.temperature, recipe.num_steps, recipe.size) == ("langevin", 1, 30, 64)
+        assert (recipe.optimizer, recipe.learning_rate, recipe.beta1) == ("adam", 0.001, 0.5)
+        assert (recipe.schedule, recipe.precision, recipe.fit) == ("constant", "float32", "stretch")
+    assert (lion_tiger.data, lion_tiger.batch_size, lion_tiger.latent_dim) == ("lion-tiger", 11, 2)
+    assert (lion_tiger.sigma, lion_tiger.step_size, lion_tiger.iterations) == (0.3, 0.3, 600)
+    assert (egret.data, egret.batch_size, egret.iterations, egret.scale) == ("egret", 7, 1000, 1.0)
+    assert egret.reference_std * 127.5 == pytest.approx(50)
+    assert egret.step_size * 127.5 == pytest.approx(0.3)
+    assert (egret.data_noise, egret.start, egret.chains_per_image) == (0, "mean", 1)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_setting_has_a_meaning_and_a_default_within_its_range(model: type[Recipe]) -> None:
+    for field in dataclasses.fields(model):
+        assert field.metadata["meaning"]
+        assert choices_of(field) or kinds_of(field)[0] in (str, int, float)
+        if kinds_of(field)[0] in (int, float):
+            assert field.metadata["least"] is not None or field.metadata["above"] is not None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond_does(model: type[Recipe]) -> None:
+    for field in dataclasses.fields(model):
+        for end, beyond in (("least", -1), ("most", 1)):
+            if (bound := field.metadata[end]) is not None:
+                bound = kinds_of(field)[0](bound)
+                assert getattr(model(kernel="langevin", **{field.name: bound}), field.name) == bound
+                with pytest.raises(InputError, match=rf"^{field.name}: expected .*at {end} "):
+                    model(kernel="langevin", **{field.name: bound + beyond})
+        if field.metadata["above"] is not None:
+            assert getattr(model(kernel="langevin", **{field.name: 1e-12}), field.name) == 1e-12
+            with pytest.raises(InputError, match=rf"^{field.name}: expected .*above 0, got 0"):
+                model(kernel="langevin", **{field.name: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"size": "64"}, "size: expected int, got '64'"),
+        ({"size": 64.0}, r"size: expected int, got 64\.0"),
+        ({"seed": True}, "seed: expected int, got True"),
+        ({"sigma": "x"}, "sigma: expected float, got 'x'"),
+        ({"sigma": float("nan")}, "sigma: expected a finite number .*, got nan"),
+        ({"data": 3}, "data: expected str, got 3"),
+        ({"kernel": None}, "kernel: expected one of langevin, mala, hmc, got None"),
+        ({"kernel": "mala", "temperature": 0.5}, "temperature: only kernel langevin .* mala, got 0.5"),
+        ({"kernel": "hmc", "temperature": 2}, "temperature: only kernel langevin"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError, match="^" + expected):
+        GeneratorRecipe(**setting)
+
+
+def test_langevin_has_a_temperature_and_an_integer_is_a_number() -> None:
+    assert GeneratorRecipe(kernel="langevin", temperature=0.1, sigma=1).sigma == 1
+
+
+def test_recipes_import_no_torch() -> None:
+    script = "import sys, anasyn, anasyn.recipes, anasyn.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
