@@ -95,7 +95,7 @@ class GeneratorRecipe(Recipe):
                 # A chain that is visited once an epoch has further to go than one that moves at every iteration.
                 num_steps=3 if batch == n else 5,
                 width=256 if n <= 20_000 else 384,
-                iterations=800 if batch == n else min(max(20 * math.ceil(n / batch), 800), 20_000),
+                iterations=700 if batch == n else min(max(20 * math.ceil(n / batch), 700), 20_000),
             ),
             batch_size=batch,
             precision=default_precision(self.precision, scale),
