@@ -49,7 +49,9 @@ EXPLICIT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    "recipe", [GeneratorRecipe(**EXPLICIT, latent_dim=5), DescriptorRecipe(**EXPLICIT, scale=7.0)], ids=["g", "d"]
+    "recipe",
+    [GeneratorRecipe(**EXPLICIT, latent_dim=5), DescriptorRecipe(**EXPLICIT, scale=7.0, start="uniform")],
+    ids=["g", "d"],
 )
 @pytest.mark.parametrize("n", SIZES)
 def test_what_is_asked_for_stays(recipe: Recipe, n: int) -> None:
@@ -65,6 +67,7 @@ def test_what_follows_from_the_images_and_the_processor() -> None:
     assert dims[:3] == [2, 2, 2]
     assert dims == sorted(dims, key=int)
     assert DescriptorRecipe(step_size=0.1).resolve(scale(9)).scale == pytest.approx(200)
+    assert [DescriptorRecipe(kernel=k).resolve(scale(9)).start for k in ("langevin", "mala")] == ["mean", "data"]
 
 
 def test_the_course_s_numbers() -> None:

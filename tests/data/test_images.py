@@ -369,9 +369,7 @@ def break_folder(tmp_path, how):
 
 
 @pytest.mark.parametrize("read", [lambda folder: read_folder(folder, 8), load_images, smaller_sides])
-@pytest.mark.parametrize(
-    "how", ["is a file", "is not there", "no images", "only 1 usable image", "1 left out: 1.png"]
-)
+@pytest.mark.parametrize("how", ["is a file", "is not there", "no images", "only 1 usable image", "1 left out: 1.png"])
 def test_an_unusable_folder(tmp_path, read, how):
     folder = break_folder(tmp_path, how)
     with pytest.raises(InputError, match="at least 2") as error:

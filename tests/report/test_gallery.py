@@ -119,7 +119,7 @@ def test_many_images(latent_dim: int, tmp_path: Path, seen: dict[str, tuple[Any,
 def test_the_figures_of_a_descriptor(
     num_steps: int, steps: list[int], tmp_path: Path, seen: dict[str, tuple[Any, ...]]
 ) -> None:
-    recipe = DescriptorRecipe(**COMMON, num_steps=num_steps, scale=100.0)
+    recipe = DescriptorRecipe(start="mean", **COMMON, num_steps=num_steps, scale=100.0)
     run, learner, images = learned(tmp_path, recipe)
     paths = gallery.write(run, learner, images)
     assert [path.stem for path in paths] == ["training", "loss", "synthesis", "chains"]
@@ -138,7 +138,7 @@ def test_the_figures_of_a_descriptor(
 def test_of_a_large_set_the_same_images_stand_in_each_row(tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
     pixels = draw_cats(drawn_factors(90), 16)
     images = ImageSet(tuple(f"{k}.png" for k in range(90)), pixels)
-    run, learner, _ = learned(tmp_path, DescriptorRecipe(**COMMON, num_steps=1, scale=1.0), images)
+    run, learner, _ = learned(tmp_path, DescriptorRecipe(start="mean", **COMMON, num_steps=1, scale=1.0), images)
     gallery.write(run, learner, images)
     starts, _, observed = seen["synthesis_figure"]
     assert len(observed) == gallery.SHOWN
@@ -156,7 +156,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
 
     for recipe in (
         GeneratorRecipe(**COMMON, num_steps=1, latent_dim=3),
-        DescriptorRecipe(**COMMON, num_steps=2, scale=1.0),
+        DescriptorRecipe(start="mean", **COMMON, num_steps=2, scale=1.0),
     ):
         (tmp_path / type(recipe).__name__).mkdir()
         assert len(drawn(recipe)) >= 4

@@ -42,7 +42,7 @@ def finished(path: Path, name: str) -> Run:
     recipe = (
         GeneratorRecipe(**common, iterations=7, latent_dim=2, precision="float32")
         if name == "generator"
-        else DescriptorRecipe(**common, iterations=7, scale=1.0, precision="float32")
+        else DescriptorRecipe(start="mean", **common, iterations=7, scale=1.0, precision="float32")
     )
     images = ImageSet((f"{HOSTILE}.png", "b.png"), draw_cats(drawn_factors(2), 16))
     run = Run.create(path, name, recipe, images)

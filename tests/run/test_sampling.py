@@ -37,7 +37,9 @@ def generator(tmp_path: Path) -> Run:
 @pytest.fixture
 def descriptor(tmp_path: Path) -> Run:
     settings = {**COMMON, "batch_size": 8}
-    return learned(tmp_path, DescriptorRecipe(**settings, precision="float32", scale=100.0, chains_per_image=2))
+    return learned(
+        tmp_path, DescriptorRecipe(start="mean", **settings, precision="float32", scale=100.0, chains_per_image=2)
+    )
 
 
 def test_a_generator_s_samples_are_f_of_normal_z(generator: Run) -> None:

@@ -70,6 +70,8 @@ def build_kernel(recipe: Recipe) -> mcmc.Kernel:
 
 def _chains(recipe: DescriptorRecipe) -> mcmc.Chains:
     match recipe.start:
+        case "auto":
+            raise ValueError("start: expected a resolved recipe, got auto")
         case "mean":
             return mcmc.ColdChains(chains.mean_image)
         case "reference":
