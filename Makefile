@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types bench install clean
+.PHONY: demo test test-statistics lint types bench install clean
 
 demo: install
 	$(BIN)/anasyn learn drawn-cats
@@ -11,7 +11,10 @@ demo: install
 	@echo "the figures are in runs/drawn-cats/figures and runs/drawn-egrets/figures."
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not statistics"
+
+test-statistics: install
+	$(BIN)/python -m pytest -m statistics
 
 lint: install
 	$(BIN)/ruff check .
@@ -22,6 +25,7 @@ types: install
 
 bench: install
 	$(BIN)/python benchmarks/recipes.py $(BENCH)
+	$(BIN)/python benchmarks/kernels.py
 
 install: .venv/installed
 

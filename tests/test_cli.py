@@ -1,6 +1,7 @@
 """The commands: what they print, write and return, that bad input is one line, and that the models learn."""
 
 import dataclasses
+import html
 import json
 import os
 import resource
@@ -340,6 +341,35 @@ def test_fewer_samples_leave_none_of_the_last_call(command: Command, generator: 
     for num in (3, 2):
         command("sample", generator, "--num", num)
     assert sorted(path.name for path in (generator / "samples").iterdir()) == ["00000.png", "00001.png", "grid.png"]
+
+
+@pytest.mark.parametrize("model", ["generator", "descriptor"])
+def test_a_diagnosis_is_told_kept_and_reported(command: Command, request: pytest.FixtureRequest, model: str) -> None:
+    run: Path = request.getfixturevalue(model)
+    told = command("diagnose", run)
+    assert (told.status, told.err) == (0, "")
+    kept = json.loads((run / "diagnosis.json").read_text())
+    assert json.loads(command("diagnose", run, "--json").out) == kept  # the same seed, the same chains
+    assert kept["model"] == model
+    assert told.out.startswith(kept["verdict"])
+    assert all(reason in told.out for reason in kept["reasons"])
+    assert all(name in told.out for name in kept["names"]) or model == "descriptor"
+    assert (run / "figures" / "long_run.png").exists() == (model == "descriptor")
+    command("report", run)
+    assert f"Verdict: {html.escape(kept['verdict'])}" in (run / "report.html").read_text()
+    (run / "diagnosis.json").unlink()
+    command("report", run)
+    assert json.loads((run / "diagnosis.json").read_text()) == kept  # a report asks for it where there is none
+
+
+def test_going_on_with_a_run_outdates_its_diagnosis(command: Command, cats: Path, tmp_path: Path) -> None:
+    learn = ("learn", "generator", "--data", cats, "--out", tmp_path / "run", *SMALL, "--quiet")
+    command(*learn)
+    (tmp_path / "run" / "diagnosis.json").write_text("{}")
+    command(*learn)
+    assert (tmp_path / "run" / "diagnosis.json").exists()  # finished: nothing changes
+    command(*learn, "--iterations", 7)
+    assert not (tmp_path / "run" / "diagnosis.json").exists()
 
 
 def test_reconstructing_prints_the_error_of_what_it_writes(

@@ -1,4 +1,4 @@
-"""The way of the data: nothing later is imported by anything earlier (design.md), and torch comes only when needed."""
+"""The way of the data: nothing later is imported by anything earlier, and torch comes only when needed."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ import anasyn
 PACKAGE = Path(anasyn.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# log-density ← mcmc, models ← learning ← run ← evaluation ← report ← cli;  errors, rng, data, recipes stand beside.
+# log-density ← mcmc, models ← learning ← run ← evaluation ← diagnostics ← report ← cli;  errors, rng, data, recipes stand beside.
 # Recipes are plain settings: whoever builds from them imports them, and they import nobody who does.
 BESIDE = {"errors", "rng", "data"}
 MAY_IMPORT = {
@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "learning": BESIDE | {"mcmc", "models"},
     "run": BESIDE | {"mcmc", "models", "learning", "recipes"},
     "evaluation": BESIDE | {"mcmc", "models", "learning", "recipes", "run"},
-    "report": BESIDE | {"mcmc", "models", "learning", "recipes", "run", "evaluation"},
+    "diagnostics": BESIDE | {"mcmc", "models", "learning", "recipes", "run", "evaluation"},
+    "report": BESIDE | {"mcmc", "models", "learning", "recipes", "run", "evaluation", "diagnostics"},
     "progress": BESIDE | {"learning"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

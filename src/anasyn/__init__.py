@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import data as data
+    from . import diagnostics as diagnostics
+    from . import evaluation as evaluation
     from . import mcmc as mcmc
     from .learning import DescriptorLearner as DescriptorLearner
     from .learning import Divergence as Divergence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "data": ".",
     "mcmc": ".",
+    "diagnostics": ".",
     "evaluation": ".",
     "report": ".",
     "networks": ".models",

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -100,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = command("evaluate", evaluate_command, "the measures of a run, each with its protocol, as JSON")
     evaluate.add_argument("--data", metavar="DIR", help="held-out images")
+
+    diagnose = command("diagnose", diagnose_command, "how far a run's chains can be believed: a verdict, its reasons")
+    diagnose.add_argument("--json", action="store_true", help="as JSON")
 
     report = command("report", report_command, "one self-contained HTML file about one or more runs", run=False)
     report.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="directory of a learning run")
@@ -195,7 +199,8 @@ def learn_command(arguments: argparse.Namespace) -> int:
         tell(f"finished at iteration {learner.iteration}; more with --iterations N")
         print(run.path / "figures")
         return 0
-    (run.path / "report.html").unlink(missing_ok=True)
+    for outdated in ("report.html", "diagnosis.json"):
+        (run.path / outdated).unlink(missing_ok=True)
     try:
         stopped_by = advance_showing(run, learner, images, quiet=arguments.quiet)
     except Divergence as error:
@@ -353,12 +358,26 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def report_command(arguments: argparse.Namespace) -> int:
-    """One HTML file."""
-    from .report import html
+def diagnose_command(arguments: argparse.Namespace) -> int:
+    """The diagnosis of a run, in words or as JSON; it is kept for the report."""
+    from .report import diagnosis
     from .run import Run
 
-    print(html.write([Run.open(path) for path in arguments.runs], arguments.out))
+    told = diagnosis.write(Run.open(arguments.run))
+    print(json.dumps(told, indent=2) if arguments.json else "\n".join(diagnosis.lines(told)))
+    return 0
+
+
+def report_command(arguments: argparse.Namespace) -> int:
+    """One HTML file; runs that have no diagnosis yet are diagnosed, where arviz is installed."""
+    from .report import diagnosis, html
+    from .run import Run
+
+    runs = [Run.open(path) for path in arguments.runs]
+    for run in runs:
+        if run.diagnosis() is None and find_spec("arviz"):
+            diagnosis.write(run)
+    print(html.write(runs, arguments.out))
     return 0
 
 

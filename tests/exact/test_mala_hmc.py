@@ -163,7 +163,7 @@ def test_published_acceptance(monkeypatch):
 
 
 def test_published_acceptance_with_swapped_terms():
-    """Case 2: the planted fault is the one that science.md names, 0.072440."""
+    """Case 2: the planted fault is the one that swapping the terms gives, 0.072440."""
     log_alpha = 2 * (-0.5 * (2**2 - 1)) - -3 / 8
     state = mcmc.init(standard_gaussian, normal(100, 1), 1.0)
     right, wrong = (f(standard_gaussian, state, rng(1))[1] for f in (PROPOSE, swapped_proposal_terms))

@@ -21,6 +21,7 @@ CAPTIONS = {
     "latents.png": "The inferred z of each image",
     "synthesis.png": "Where the chains start, what they synthesise, and the images learned from",
     "chains.png": "The chains on their way from start to end",
+    "long_run.png": "Ten times the training length: chains from the data, then from the starts",
     "loss.png": "How learning went",
 }
 
@@ -57,6 +58,7 @@ def _content(run: Run) -> dict[str, Any]:
     ]
     return {
         "name": run.name,
+        "diagnosis": run.diagnosis(),
         "path": str(run.path),
         "figures": shown,
         "last": {

@@ -30,7 +30,7 @@ Learner = GeneratorLearner | DescriptorLearner
 FIGURES = (
     "training.png", "loss.png",
     "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
-    "synthesis.png", "chains.png",
+    "synthesis.png", "chains.png", "long_run.png",
 )  # fmt: skip
 """What is drawn into RUN/figures."""
 
@@ -173,7 +173,7 @@ class Run:
             if checkpoints.name.removesuffix(".partial").isdigit():
                 shutil.rmtree(checkpoints)
         # config.json last: what is left by an interrupt is still a run.
-        files = ["data.json", "metrics.jsonl", "latents.safetensors", "report.html", "config.json"]
+        files = ["data.json", "metrics.jsonl", "latents.safetensors", "diagnosis.json", "report.html", "config.json"]
         for name in (*(f"figures/{figure}" for figure in FIGURES), *files):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.path / "checkpoints", self.path / "figures"):
@@ -237,6 +237,11 @@ class Run:
             return [line for line in whole if upto is None or line["iteration"] <= upto]
         except (json.JSONDecodeError, KeyError, TypeError) as cause:
             raise InputError(f"{file}: not one JSON object an iteration ({cause})") from cause
+
+    def diagnosis(self) -> dict[str, Any] | None:
+        """What `anasyn diagnose` said of the run; None where it has not been asked since the run last went on."""
+        file = self.path / "diagnosis.json"
+        return json.loads(file.read_text()) if file.is_file() else None
 
     def rewind(self, iteration: int) -> None:
         """Takes back the lines of metrics.jsonl after the iteration that a run goes on from."""

@@ -1,0 +1,258 @@
+"""How a generator's inference stands at its learned weights: mixing, stability, modes, and z against its prior."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import mcmc
+from ..data.images import as_float
+from ..evaluation import evenly
+from ..models import Generator
+from ..models.networks import frozen
+from ..rng import standard_normal
+from .chains import ChainDraws, arviz, effective_sample_size, finite, gradients_per_step, r_hat, sample
+from .modes import BARRIER, OtherMode, around, barrier, peaks
+from .prior import Aggregate, aggregate
+
+__all__ = ["MASS", "R_HAT", "GeneratorDiagnosis", "diagnose_generator"]
+
+R_HAT = 1.1
+"""R-hat below which the chains of an image are said to mix.
+
+Gelman and Rubin's 1.1, not the 1.01 of Vehtari et al. 2021: four chains of 200 draws have effective sizes about 100,
+at which chains that agree in truth reach 1.05.
+"""
+
+MASS = 10.0
+"""Nats below the inferred z's mode beyond which another mode holds no mass to speak of: e^−10 = 5 · 10⁻⁵."""
+
+MOST_IMAGES = 16
+NUM_CHAINS = 4
+SPREAD = 3.0  # posterior standard deviations
+NUM_STARTS = 256
+
+
+@dataclass(frozen=True)
+class GeneratorDiagnosis:
+    """What `diagnose_generator` found; tuples have one entry an image."""
+
+    verdict: str
+    reasons: tuple[str, ...]
+    protocol: str
+    names: tuple[str, ...]
+    num_images: int  # of the whole set
+    step_size: tuple[float, ...]  # of MALA, found at the learned weights
+    acceptance_rate: tuple[float, ...]
+    ess_per_1000_gradients: tuple[float, ...]  # of the worst coordinate
+    r_hat: tuple[float, ...]  # of the chains around the inferred z, worst coordinate
+    fresh_r_hat: tuple[float, ...]  # of the chains from fresh starts
+    lambda_max: tuple[float, ...]  # of the posterior, at the inferred z
+    stability_limit: tuple[float, ...]  # of δ, 2/√λ_max
+    other_modes: tuple[OtherMode, ...]  # one for each chain that ended in another mode
+    prior: Aggregate
+    chains: ChainDraws = field(repr=False)  # around the inferred z
+    fresh_chains: ChainDraws = field(repr=False)  # from fresh starts
+
+    @property
+    def multimodal(self) -> tuple[str, ...]:
+        """The images at which chains ended in another mode than the inferred z's, by name."""
+        found = {mode.image for mode in self.other_modes}
+        return tuple(name for name in self.names if name in found)
+
+    @property
+    def inference_data(self) -> Any:
+        """The chains around the inferred z as `arviz.InferenceData`: z in (chain, draw, image, coordinate)."""
+        return self.chains.inference_data(self.names)
+
+    @property
+    def fresh_inference_data(self) -> Any:
+        """The chains from fresh starts, likewise."""
+        return self.fresh_chains.inference_data(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the chains, as JSON can hold it: null where a number is not finite."""
+        # Without the chains first: asdict copies what it is given.
+        plain = {name: value for name, value in vars(self).items() if not isinstance(value, ChainDraws)}
+        plain["other_modes"] = [asdict(mode) for mode in self.other_modes]
+        plain["prior"] = asdict(self.prior)
+        return {"model": "generator", **finite(plain), "multimodal": list(self.multimodal)}
+
+
+def diagnose_generator(
+    model: Generator,
+    images: Tensor,
+    z: Tensor,
+    names: tuple[str, ...],
+    *,
+    num_warm_up: int = 60,
+    num_draws: int = 200,
+    rng: torch.Generator,
+) -> GeneratorDiagnosis:
+    """Runs MALA at the learned weights from two kinds of starts, and holds the inferred z against N(0, I).
+
+    Mixing within a mode is told by four chains an image that start around the inferred z, at z_i + 3 posterior
+    standard deviations (by J = ∂f/∂z at z_i). Other modes are looked for by four chains an image that start at
+    z ~ N(0, I), the best peaks of log p(Y, z) among `NUM_STARTS`; a chain is in another mode if log p falls by
+    `BARRIER` nats between its highest point and z_i. That none is found does not show that there is none.
+
+    Args:
+        model: the generator, at its learned weights; in float32.
+        images: Y, (n, *event), uint8 or float in [−1, 1]. Of more than `MOST_IMAGES` an evenly spaced part is used.
+        z: the inferred latent factors, (n, d), on the model's device.
+        names: of the images.
+        num_warm_up: transitions in which step sizes are found; they are the burn-in too.
+        num_draws: of each chain.
+        rng: on the device of ``z``.
+
+    Raises:
+        InputError: arviz is missing.
+        ValueError: numbers of images, z and names differ.
+    """
+    arviz()  # told before the chains have run
+    if not len(images) == len(z) == len(names):
+        raise ValueError(
+            f"z, names: expected one for each of {len(images)} images, got {len(z)} z and {len(names)} names"
+        )
+    on_cpu = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng, device=rng.device)))
+    prior = aggregate(z, rng=on_cpu)
+    chosen = evenly(len(images), MOST_IMAGES)
+    names, num_images = tuple(names[i] for i in chosen.tolist()), len(images)
+    images, z = as_float(images[chosen.to(images.device)].to(z.device)), z[chosen.to(z.device)]
+    kernel = mcmc.MALA(0.1)  # any will do: the warm-up moves it threefold a step at first
+    with frozen(model):
+
+        def log_posterior(position: Tensor) -> Tensor:
+            return model.log_joint(position, images.repeat(NUM_CHAINS, *[1] * (images.dim() - 1)))
+
+        def run(starts: Tensor, num_draws: int) -> tuple[ChainDraws, Tensor]:
+            return sample(kernel, log_posterior, starts, num_warm_up=num_warm_up, num_draws=num_draws, rng=rng)
+
+        lambda_max, limit = mcmc.stability(lambda position: model.log_joint(position, images), z, rng=rng)
+        chains, step_size = run(around(model, z, num_chains=NUM_CHAINS, spread=SPREAD, rng=rng), num_draws)
+        fresh, _ = run(_fresh_starts(model, images, rng), max(num_draws // 4, 4))
+        modes = _other_modes(model, images, z, names, chains, fresh)
+
+    evaluations = NUM_CHAINS * num_draws * gradients_per_step(kernel)
+    ess = tuple(1000 * value / evaluations for value in effective_sample_size(chains.positions))
+    within = r_hat(chains.positions)
+    verdict, reasons = _judge(names, within, ess, modes, prior, step_size, limit)
+    which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
+    protocol = (
+        f"{which} images; MALA at the learned weights, step sizes found in {num_warm_up} transitions and then frozen; "
+        f"{NUM_CHAINS} chains an image of {num_draws} draws from z + {SPREAD:g} posterior standard deviations, and "
+        f"{NUM_CHAINS} of {fresh.positions.shape[1]} from the best peaks of log p(Y, z) among {NUM_STARTS} "
+        f"z ~ N(0, I); another mode is one behind {BARRIER:g} nats"
+    )
+    return GeneratorDiagnosis(
+        verdict=verdict,
+        reasons=reasons,
+        protocol=protocol,
+        names=names,
+        num_images=num_images,
+        step_size=tuple(step_size.tolist()),
+        acceptance_rate=tuple(chains.acceptance_rate.mean((0, 1)).tolist()),
+        ess_per_1000_gradients=ess,
+        r_hat=within,
+        fresh_r_hat=r_hat(fresh.positions),
+        lambda_max=tuple(lambda_max.tolist()),
+        stability_limit=tuple(limit.tolist()),
+        other_modes=modes,
+        prior=prior,
+        chains=chains,
+        fresh_chains=fresh,
+    )
+
+
+@torch.no_grad()
+def _fresh_starts(model: Generator, images: Tensor, rng: torch.Generator) -> Tensor:
+    """Of z ~ N(0, I), the same for all images, the best peaks of each image's log p(Y, z), (c, n, d)."""
+    starts = standard_normal(images.new_empty(NUM_STARTS, model.latent_dim), rng)
+    squares = torch.cdist(images.flatten(1), model(starts).flatten(1)) ** 2
+    score = model.log_prior(starts) - squares / (2 * model.sigma**2)
+    return starts[peaks(score, starts, num=NUM_CHAINS)].transpose(0, 1)
+
+
+def _other_modes(
+    model: Generator, images: Tensor, z: Tensor, names: tuple[str, ...], chains: ChainDraws, fresh: ChainDraws
+) -> tuple[OtherMode, ...]:
+    """The chains whose highest point a barrier parts from the inferred z."""
+    tops, heights, barriers = [], [], []
+    for kind in (chains, fresh):
+        height, draw = kind.log_density.max(1)  # (c, n)
+        for k in range(len(height)):
+            top = kind.positions[k, draw[k], torch.arange(len(z))].to(z)
+            tops.append(top.cpu())
+            heights.append(height[k])
+            barriers.append(barrier(model, images, z, top).cpu())
+    height, depth = torch.stack(heights), torch.stack(barriers)  # (2c, n)
+    distance = (torch.stack(tops) - z.cpu()).norm(dim=-1)
+    with torch.no_grad():
+        here = model.log_joint(z, images).cpu()
+    c = len(chains.positions)
+    same = torch.where(depth[:c] <= BARRIER, height[:c], -torch.inf)
+    here = torch.maximum(here, same.amax(0))
+    return tuple(
+        OtherMode(
+            image=names[i],
+            start="around" if k < c else "fresh",
+            chain=k % c,
+            difference=float(height[k, i] - here[i]),
+            barrier=float(depth[k, i]),
+            distance=float(distance[k, i]),
+        )
+        for i in range(len(names))
+        for k in range(2 * c)
+        if depth[k, i] > BARRIER
+    )
+
+
+def _judge(
+    names: tuple[str, ...],
+    within: tuple[float, ...],
+    ess: tuple[float, ...],
+    modes: tuple[OtherMode, ...],
+    prior: Aggregate,
+    step_size: Tensor,
+    limit: Tensor,
+) -> tuple[str, tuple[str, ...]]:
+    """The verdict in words, and what it rests on."""
+    n = len(names)
+    stuck = [name for name, value in zip(names, within, strict=True) if not value < R_HAT]
+    mixing = "chains mix within modes" if not stuck else f"chains mix within the mode at {n - len(stuck)} of {n} images"
+    found = {mode.image for mode in modes}
+    with_mass = {mode.image for mode in modes if mode.difference > -MASS}
+    better = {mode.image: mode.difference for mode in modes if mode.difference > 0}
+    many = (
+        f"the posterior has other modes at {len(found)} of {n} images, with mass at {len(with_mass)}"
+        if found
+        else "no other mode was found"
+    )
+    verdict = f"z {prior.finding} its prior{_as_far(prior)}; {mixing}; {many}"
+    reasons = [
+        f"mean z² {prior.mean_square_all:.2f} per dimension, 1 under the prior (p = {prior.mean_square_p:.3f}), "
+        f"energy distance to N(0, I) {prior.energy_distance:.3f} (p = {prior.energy_p:.3f}), {prior.num} z",
+        f"R-hat of chains around the inferred z: median {_median(within):.3f}, largest {max(within):.3f}"
+        + (f"; {R_HAT:g} or more at {', '.join(stuck)}" if stuck else f", all below {R_HAT:g}"),
+        f"{_median(ess):.0f} effective draws per 1000 gradients (median of images), {min(ess):.0f} at the worst",
+        f"MALA's step size is {float((step_size / limit).median()):.2f} of the stability limit 2/√λ_max (median)",
+    ]
+    if found:
+        here = ", ".join(name for name in names if name in found)
+        reasons.append(f"chains ended in another mode at {here}")
+    if better:
+        most = max(better, key=lambda name: better[name])
+        reasons.append(
+            f"another mode is higher than the inferred z's at {', '.join(name for name in names if name in better)} "
+            f"(by {better[most]:.0f} nats at {most})"
+        )
+    return verdict, tuple(reasons)
+
+
+def _as_far(prior: Aggregate) -> str:
+    return f", as far as {prior.num} images tell" if prior.finding == "agrees with" else ""
+
+
+def _median(values: tuple[float, ...]) -> float:
+    return float(torch.tensor(values).median())
