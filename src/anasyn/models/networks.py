@@ -38,7 +38,7 @@ def deconv(
     for layer in layers:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=latent_dim**-0.5)
-            nn.init.normal_(layer.bias, std=0.7)
+            nn.init.normal_(layer.bias, std=0.3)
         elif isinstance(layer, nn.ConvTranspose2d):
             fan_in = layer.in_channels * 2**2  # of the 4 × 4 weights, stride 2 lets 2 × 2 reach a pixel
             nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", 0.2) * fan_in**-0.5)
