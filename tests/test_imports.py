@@ -13,7 +13,8 @@ import anasyn
 PACKAGE = Path(anasyn.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# log-density ← mcmc, models ← learning ← run ← evaluation ← diagnostics ← report ← cli;  errors, rng, data, recipes stand beside.
+# log-density ← mcmc, models ← learning ← run ← evaluation ← diagnostics ← report ← cli;
+# errors, rng, data, recipes stand beside.
 # Recipes are plain settings: whoever builds from them imports them, and they import nobody who does.
 BESIDE = {"errors", "rng", "data"}
 MAY_IMPORT = {
