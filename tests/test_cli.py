@@ -452,7 +452,7 @@ def test_a_run_without_a_checkpoint_is_refused(
     for name in ("config.json", "data.json"):
         (run / name).write_bytes((generator / name).read_bytes())
     refused(command(arguments[0], run, *arguments[1:]), run, "nothing learned yet")
-    refused(command("report", run), run, "no figures yet")
+    refused(command("report", run), run, "nothing learned yet")
 
 
 def test_data_list(command: Command) -> None:

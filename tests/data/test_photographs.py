@@ -1,9 +1,6 @@
 r"""A published set is fetched once, verified, and never written over."""
 
 import hashlib
-import os
-import subprocess
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -170,9 +167,3 @@ def test_the_published_sets():
         assert len(PHOTOGRAPHS[name].digests) == count
         assert all(len(digest) == 64 and int(digest, 16) for digest in PHOTOGRAPHS[name].digests.values())
         assert PHOTOGRAPHS[name].base_url.endswith(f"/{PHOTOGRAPHS[name].folder}/")
-
-
-def test_torch_is_not_needed():
-    code = "import sys, anasyn.data.photographs; sys.exit('torch' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

@@ -1,4 +1,4 @@
-"""The descriptor with networks whose density is known in closed form (science §4, cases 10–14)."""
+"""The descriptor with networks whose density is known in closed form (cases 10–14)."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Unadjusted Langevin dynamics against its exact law on a Gaussian (science §4, cases 1 and 10; equations 7 and 16)."""
+"""Unadjusted Langevin dynamics against its exact law on a Gaussian (cases 1 and 10; equations 7 and 16)."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The linear generator f(z) = Wz + b, probabilistic PCA, where all is known in closed form (science §4, cases 7–9)."""
+"""The linear generator f(z) = Wz + b, probabilistic PCA, where all is known in closed form (cases 7–9)."""
 
 import math
 from dataclasses import dataclass

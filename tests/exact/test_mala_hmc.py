@@ -1,4 +1,4 @@
-"""The adjusted kernels: acceptance and leapfrog exactly, stationarity by Monte Carlo (science §4, cases 2–6)."""
+"""The adjusted kernels: acceptance and leapfrog exactly, stationarity by Monte Carlo (cases 2–6)."""
 
 import math
 from collections.abc import Callable

@@ -29,7 +29,7 @@ def test_distribution(kernel, case):
 
 
 def test_quadrature_agrees_with_the_published_numbers():
-    """docs/exact-answers.md, cases 7, 13 and 14, and the closed forms of Student's t, the funnel and the linear posterior."""
+    """Cases 7, 13 and 14, and the closed forms of Student's t, the funnel and the linear posterior."""
     ramp = CASES["descriptor max(0, y)"].target
     right = np.exp(0.5) * stats.norm.cdf(1)  # the mass of y > 0, whose share is E y by Stein's identity
     assert ramp.mean.item() == pytest.approx(right / (right + 0.5), abs=1e-6)
