@@ -102,7 +102,7 @@ def test_a_bad_download_leaves_nothing_behind(server, tmp_path, fault):
     assert message.startswith(f"{server.url}/2.jpg: ")
     assert "\n" not in message
     assert ("not the published file" if fault == "tampered" else "cannot be fetched") in message
-    assert ("404" in message) == (fault == "absent")
+    assert ("404" in message.replace(server.url, "")) == (fault == "absent")  # the port may hold these digits
     assert content(tmp_path / "set") == {"1.jpg": FILES["1.jpg"]}
 
 
