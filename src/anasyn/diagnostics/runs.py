@@ -28,12 +28,12 @@ def diagnose(run: Run) -> GeneratorDiagnosis | DescriptorDiagnosis:
         return diagnose_generator(learner.model, images.pixels, z, names, rng=rng)
     chosen = evenly(len(images), MOST_IMAGES)
     pixels = to_float(images.pixels[chosen].to(device))
-    chain = chosen.to(device) * learner.chains_per_image  # the first of each image
+    kernel, starts = learner.first_chains(chosen.to(device), pixels, rng)
     return diagnose_descriptor(
         learner.model,
-        learner.kernel.with_step_size(learner.chains.step_sizes[chain]),
+        kernel,
         learner.num_steps,
-        learner.chains.start(chain, pixels, rng),
+        starts,
         pixels,
         run.metrics(upto=learner.iteration),
         num_images=len(images),

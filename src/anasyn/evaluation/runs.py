@@ -33,9 +33,7 @@ def evaluate(run: Run, held_out: ImageSet | None = None) -> dict[str, Measure]:
     index = evenly(len(images), MOST_SYNTHESIZED)
     device = next(learner.model.parameters()).device
     rng = derive(seed, "evaluate starts", device=device)
-    chain = index.to(device) * learner.chains_per_image
-    starts = learner.chains.start(chain, to_float(images[index].to(device)), rng)
-    kernel = learner.kernel.with_step_size(learner.chains.step_sizes[chain])
+    kernel, starts = learner.first_chains(index.to(device), to_float(images[index].to(device)), rng)
     return evaluate_descriptor(learner.model, kernel, learner.num_steps, starts, images, others, seed=seed)
 
 

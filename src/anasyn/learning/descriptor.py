@@ -107,6 +107,12 @@ class DescriptorLearner:
             start = self.chains.start(*self.keys(index, images), rng)
             return mcmc.stability(self.model.log_density, start, rng=rng)
 
+    def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
+        """The kernel, with its step sizes frozen, and the start of the first chain of each of these images."""
+        chain = index * self.chains_per_image
+        kernel = self.kernel.with_step_size(self.chains.step_sizes[chain])
+        return kernel, self.chains.start(chain, images, rng)
+
     def keys(self, index: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """The chains that belong to these images, (b · ñ/n,), and each chain's image."""
         m = self.chains_per_image

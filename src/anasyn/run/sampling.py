@@ -62,9 +62,7 @@ def trajectory(
     thin, rest = divmod(learner.num_steps, num_frames)
     if rest:
         raise ValueError(f"num_frames: expected a divisor of {learner.num_steps}, got {num_frames}")
-    chain = index * learner.chains_per_image
-    start = learner.chains.start(chain, images, rng)
-    kernel = learner.kernel.with_step_size(learner.chains.step_sizes[chain])
+    kernel, start = learner.first_chains(index, images, rng)
     with frozen(learner.model):
         frames = mcmc.draws(kernel, learner.model.log_density, start, num_draws=num_frames, rng=rng, thin=thin)
     return torch.cat([start[None], frames])
