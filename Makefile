@@ -1,8 +1,9 @@
 # `make demo` and `make test` set up what they need; nothing is installed outside .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test test-statistics lint types bench install clean
+.PHONY: demo test test-statistics test-crash test-storm fuzz lint types bench install clean
 
 demo: install
 	$(BIN)/anasyn learn drawn-cats
@@ -11,10 +12,22 @@ demo: install
 	@echo "the figures are in runs/drawn-cats/figures and runs/drawn-egrets/figures."
 
 test: install
-	$(BIN)/python -m pytest -m "not statistics"
+	$(BIN)/python -m pytest -m "not statistics and not crash and not storm"
 
 test-statistics: install
 	$(BIN)/python -m pytest -m statistics
+
+test-crash: install
+	$(BIN)/python -m pytest -m crash
+
+test-storm: install
+	$(BIN)/python -m pytest -m storm -s
+
+# What a stranger's bytes can do to the readers; new inputs and crashes go to build/fuzz.
+fuzz: install
+	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python tests/fuzz/fuzz.py images build/fuzz/images -max_total_time=$(FUZZ_SECONDS)
+	$(BIN)/python tests/fuzz/fuzz.py checkpoints build/fuzz/checkpoints -max_total_time=$(FUZZ_SECONDS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -26,6 +39,7 @@ types: install
 bench: install
 	$(BIN)/python benchmarks/recipes.py $(BENCH)
 	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/guarding.py
 
 install: .venv/installed
 

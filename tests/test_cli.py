@@ -21,6 +21,7 @@ import anasyn
 from anasyn.cli import main
 from anasyn.data import read_folder, to_float
 from anasyn.evaluation import sliced_wasserstein
+from anasyn.learning import Guard
 from anasyn.mcmc.chains import mean_image
 from anasyn.recipes import RECIPES, kinds_of
 
@@ -275,9 +276,9 @@ def test_data_that_changed_are_refused(command: Command, cats: Path, tmp_path: P
     command(*learn)
     (data / "drawn-cats-00001.png").write_bytes((data / "drawn-cats-00002.png").read_bytes())
     before = tree(run)
-    refused(command(*learn, "--iterations", 6), data, "0 new, 1 gone or changed")
+    refused(command(*learn, "--iterations", 6), data, "(changed drawn-cats-00001.png)", "--accept-new-data")
     (data / "drawn-cats-00001.png").unlink()
-    refused(command(*learn), data, "0 new, 1 gone or changed")
+    refused(command(*learn), data, "(gone drawn-cats-00001.png)", "--accept-new-data")
     assert {**tree(run), "config.json": b""} == {**before, "config.json": b""}
 
 
@@ -585,9 +586,9 @@ def test_a_signal_while_the_last_iteration_is_saved_is_heard(
 ) -> None:
     save = anasyn.Run.save
 
-    def save_and_receive(run: anasyn.Run, learner: anasyn.GeneratorLearner) -> None:
+    def save_and_receive(run: anasyn.Run, learner: anasyn.GeneratorLearner, guard: Guard) -> None:
         signal.raise_signal(signal.SIGTERM)
-        save(run, learner)
+        save(run, learner, guard)
 
     learn = ("learn", "generator", "--data", cats, "--out", tmp_path / "run", *SMALL)
     with monkeypatch.context() as patch:
@@ -820,19 +821,42 @@ def test_the_ends_of_a_range_never_end_in_a_traceback(
 
 
 @pytest.mark.parametrize("recipe", ["generator", "descriptor"])
-def test_a_divergent_run_fails_with_its_cause_and_its_weights(
-    recipe: str, command: Command, cats: Path, tmp_path: Path
+def test_a_run_with_far_too_large_a_step_is_rolled_back_and_ends(
+    recipe: str, command: Command, cats: Path, tmp_path: Path, without_figures: None
 ) -> None:
     options = ("--kernel", "langevin", "--num-steps", 60, "--step-size", 10, "--quiet")
     done = command("learn", recipe, "--data", cats, "--out", tmp_path, *SMALL, *options)
-    assert (done.status, done.out) == (1, "")
-    last = done.err.splitlines()[-1]
-    assert last.startswith("anasyn: iteration 1 diverged: ")
-    assert "step size 10 is above the stability limit 2/√λ_max = " in last
-    assert "--step-size" in last
-    tensors, _ = learned(tmp_path)
-    assert len(tensors) > 4
+    assert done.status == 0
+    warned, rolled_back, *more = done.err.splitlines()
+    assert not any(line.startswith("anasyn: ") for line in more)
+    assert warned.startswith("warning: iteration 1: step size 10 is above the stability limit 2/√λ_max = ")
+    assert rolled_back.startswith("warning: iteration 1: rolled back from iteration 1 to 0: loss = ")
+    assert "step size 10 is above the stability limit 2/√λ_max = " in rolled_back
+    assert "; from here step sizes × 0.0" in rolled_back
+    tensors, metrics = learned(tmp_path)
     assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert [line["iteration"] for line in metrics] == [1, 2, 3, 4]
+    assert [f"warning: iteration 1: {event}" for event in metrics[0]["events"]] == [warned, rolled_back]
+    assert all(line["step_size"] < 1 for line in metrics)
+
+
+@pytest.mark.parametrize("recipe", ["generator", "descriptor"])
+def test_a_divergent_run_fails_with_its_cause_and_its_weights(
+    recipe: str, command: Command, cats: Path, tmp_path: Path
+) -> None:
+    learn = ("learn", recipe, "--data", cats, "--out", tmp_path, *SMALL, "--learning-rate", 1e30, "--quiet")
+    for _ in range(2):  # the same command again meets the same
+        done = command(*learn)
+        assert (done.status, done.out) == (1, "")
+        last = done.err.splitlines()[-1]
+        assert last.startswith("anasyn: iteration 1 diverged: the weights are not finite; 8 rollbacks did not help")
+        assert "; 8 rollbacks did not help; the run is saved as it was at iteration 0; begin another run with " in last
+        assert last.endswith("a smaller learning rate")
+        tensors, _ = learned(tmp_path)
+        assert len(tensors) > 4
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000000"]
+        assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -934,9 +958,39 @@ def test_a_damaged_checkpoint_is_named(command: Command, generator: Path, tmp_pa
     content = bytearray(tensors.read_bytes())
     content[-3] ^= 1
     tensors.write_bytes(content)
-    refused(command("sample", tmp_path, "--num", 1), tensors, "damaged", "remove that checkpoint")
+    refused(command("sample", tmp_path, "--num", 1), tensors, "damaged", "no checkpoint here is whole", "--overwrite")
     tensors.unlink()
     refused(command("evaluate", tmp_path), tensors.parent, "not a whole checkpoint")
+
+
+def test_a_damaged_last_checkpoint_is_named_and_the_one_before_is_gone_on_from(
+    command: Command, cats: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends as one that has never been damaged."""
+    monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    learn = ("learn", "generator", "--data", cats, *SMALL, "--iterations", 6, "--quiet", "--out")
+    assert command(*learn, tmp_path / "whole").status == 0
+    assert command(*learn, tmp_path / "run").status == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["00000005", "00000006"]
+    for name in ("tensors.safetensors", "state.json", "manifest.json"):
+        file = checkpoints / "00000006" / name
+        file.write_bytes(file.read_bytes()[:-1])
+        (tmp_path / "run" / "report.html").unlink()
+        sampled = command("sample", tmp_path / "run", "--num", 1, "--out", tmp_path / name)
+        done = command(*learn, tmp_path / "run")
+        for outcome in (sampled, done):
+            assert outcome.status == 0, outcome
+            (line,) = outcome.err.splitlines()
+            assert line.startswith(f"warning: {checkpoints / '00000006'}")
+            assert line.endswith("; going on from iteration 5")
+        assert_same_run(tmp_path / "whole", tmp_path / "run")
+        assert sorted(path.name for path in checkpoints.iterdir()) == ["00000005", "00000006"]
+    for file in checkpoints.glob("*/manifest.json"):
+        file.write_text("{}")
+    refused(
+        command(*learn, tmp_path / "run", "--iterations", 7), checkpoints / "00000006", "no checkpoint here is whole"
+    )
 
 
 def test_a_checkpoint_of_other_settings_is_named(command: Command, generator: Path, tmp_path: Path) -> None:
@@ -944,7 +998,7 @@ def test_a_checkpoint_of_other_settings_is_named(command: Command, generator: Pa
     config = json.loads((tmp_path / "config.json").read_text())
     config["settings"]["width"] = 32
     (tmp_path / "config.json").write_text(json.dumps(config))
-    refused(command("sample", tmp_path, "--num", 1), "00000004", "not a checkpoint of the settings")
+    refused(command("sample", tmp_path, "--num", 1), "00000004", "tensor model.", "expected F32 of shape")
 
 
 def test_where_nothing_can_be_written(command: Command, cats: Path, generator: Path, tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import argparse
 import dataclasses
+import errno
+import io
 import json
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +21,12 @@ from .recipes import RECIPES, Recipe, Scale, choices_of, default_size, kinds_of
 
 if TYPE_CHECKING:
     from .data.images import ImageSet
+    from .learning import Record
     from .run import Run
 
 __all__ = ["main"]
 
+WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 MOST_Z = 100  # of an interpolation; z ~ N(0, I)
 MOST_POINTS = 64
 
@@ -29,6 +34,9 @@ MOST_POINTS = 64
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; its exit status: 0 done, 1 the run failed, 2 the input is wrong, 130 or 143 stopped."""
     arguments = parser().parse_args(argv)
+    logging.getLogger("anasyn").handlers = [Warnings()]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path whose bytes are no text comes out as it came in
     try:
         status = int(arguments.command(arguments))
         sys.stdout.flush()
@@ -39,11 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        wrong_path = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError)
+        wrong_path = isinstance(error, WRONG_PATH) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
         where = f"{error.filename}: " if error.filename else ""
-        return fail(2 if wrong_path or isinstance(error, PermissionError) else 1, f"{where}{error.strerror or error}")
+        return fail(2 if wrong_path else 1, f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         return fail(128 + signal.SIGINT, "stopped")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # the word of torch's allocators
+            raise
+        return fail(1, "out of memory; choose a smaller --size, --width or --batch-size")
 
 
 def fail(status: int, message: str) -> int:
@@ -53,8 +65,16 @@ def fail(status: int, message: str) -> int:
 
 
 def say(line: str) -> None:
-    """Tells the user something that is no result."""
-    print(line, file=sys.stderr, flush=True)
+    """Tells the user something that is no result; what a name may hold cannot harm a terminal."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    print(shown, file=sys.stderr, flush=True)
+
+
+class Warnings(logging.Handler):
+    """Tells the user what the library warns of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"warning: {' '.join(record.getMessage().split())}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -134,6 +154,9 @@ def add_recipe(recipes: Any, name: str, recipe: Recipe) -> None:
     sub = recipes.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     sub.add_argument("--out", type=Path, metavar="RUN", help=f"directory of the run (runs/{name})")
     sub.add_argument("--overwrite", action="store_true", help="delete the run that is there and begin anew")
+    sub.add_argument(
+        "--accept-new-data", action="store_true", help="go on though images were added, removed or changed"
+    )
     sub.add_argument("--strict", action="store_true", help="refuse a bad file among the images; else it is skipped")
     sub.add_argument("--quiet", action="store_true", help="say nothing but warnings")
     for field in dataclasses.fields(recipe):
@@ -179,33 +202,55 @@ def learn_command(arguments: argparse.Namespace) -> int:
     changes = {key.removeprefix("set_"): value for key, value in vars(arguments).items() if key.startswith("set_")}
     asked = dataclasses.replace(RECIPES[arguments.recipe], **changes)
     path = arguments.out or Path("runs") / arguments.recipe
-    tell = (lambda line: None) if arguments.quiet else say
 
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # safetensors cannot read there
+        raise InputError(f"{path}: expected a name that is text in UTF-8; choose another --out") from error
+
+    from .run import locked
+
+    with locked(path):
+        return learn_in(path, arguments, asked)
+
+
+def learn_in(path: Path, arguments: argparse.Namespace, asked: Recipe) -> int:
+    """What ``learn`` does in a directory that no other process learns in."""
     from .learning import Divergence
-    from .run import Run
+    from .run import Run, advance
 
+    tell = (lambda line: None) if arguments.quiet else say
+    news = ""
     if (path / "config.json").exists() and not arguments.overwrite:
         run = Run.open(path).settle(asked, arguments.recipe)
-        images = run.images()
+        if arguments.accept_new_data:
+            run, images, news = run.accept_new_data()
+        else:
+            images = run.images()
         tell(f"going on with {path}")
     else:
         run, images = begin(path, arguments.recipe, asked, strict=arguments.strict, overwrite=arguments.overwrite)
     for line in settings_lines(run, asked):
         tell(line)
-    learner = run.learner()
+    learner, guard = run.resume()
     assert run.recipe.iterations is not None
     # The report is written last; while learning goes on there is none.
-    if learner.iteration >= run.recipe.iterations and (run.path / "report.html").exists():
+    if learner.iteration >= run.recipe.iterations and (run.path / "report.html").exists() and not news:
         tell(f"finished at iteration {learner.iteration}; more with --iterations N")
         print(run.path / "figures")
         return 0
     for outdated in ("report.html", "diagnosis.json"):
         (run.path / outdated).unlink(missing_ok=True)
+    records = advance(run, learner, guard, images, news=(f"images: {news}",) if news else ())
     try:
-        stopped_by = advance_showing(run, learner, images, quiet=arguments.quiet)
-    except Divergence as error:
-        remedy = "begin another with a smaller --step-size, a smaller --learning-rate or --kernel mala"
-        return fail(1, f"{error}; the run is saved as it was before; {remedy}")
+        stopped_by = advance_showing(records, run.recipe.iterations, quiet=arguments.quiet)
+    except Divergence as trouble:
+        for event in trouble.record.events[:-1] if trouble.record else ():
+            say(f"warning: {event}")
+        advice = f"; begin another run with {trouble.advice}" if trouble.advice else ""
+        saved = run.saved_iteration()
+        kept = "nothing is saved" if saved is None else f"the run is saved as it was at iteration {saved}"
+        return fail(1, f"{trouble}; {kept}{advice}")
     if stopped_by:
         say(f"stopped and saved at iteration {learner.iteration}; the same command goes on from there")
         return 128 + stopped_by
@@ -252,15 +297,12 @@ def settings_lines(run: "Run", asked: Recipe) -> Iterator[str]:
         yield f"  temperature is not 1: chains sample p^(1/{run.recipe.temperature:g}), not the model's density"
 
 
-def advance_showing(run: "Run", learner: Any, images: "ImageSet", *, quiet: bool) -> int | None:
-    """Advances the run to its end or to a signal, whose number is returned; shows how it goes."""
+def advance_showing(records: Generator["Record", None, None], last: int, *, quiet: bool) -> int | None:
+    """Advances a run to its last iteration or to a signal, whose number is returned; shows how it goes."""
     from .progress import show
-    from .run.session import advance
 
-    assert run.recipe.iterations is not None
-    records = advance(run, learner, images)
     with stop_signals() as stopped:
-        for record in show(records, run.recipe.iterations, quiet=quiet):
+        for record in show(records, last, quiet=quiet):
             for event in record.events:
                 say(f"warning: iteration {record.iteration}: {event}")
             if stopped:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -57,6 +58,9 @@ class Recipe:
     schedule: Literal["linear", "constant"] = setting("linear", "the rate falls linearly to 0, or stays")
     precision: Precision = setting(
         "auto", "arithmetic of the network in learning; auto: bfloat16 where the processor has it"
+    )
+    guard: Literal["on", "off"] = setting(
+        "on", "watch each iteration and go back from trouble, or let divergence run its course, to be studied"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to compute; auto: a GPU if there is one")
     seed: int = setting(0, "every random number follows from it", least=0, most=2**63 - 1)
@@ -163,7 +167,7 @@ def check(each: dataclasses.Field[Any], value: Any) -> None:
         if value not in choices:
             raise InputError(f"{each.name}: expected one of {', '.join(choices)}, got {value!r}")
         return
-    if value is None:
+    if value is None and type(None) in get_args(each.type):
         return
     kinds = kinds_of(each)
     if type(value) not in ((int, float) if float in kinds else kinds):
@@ -172,7 +176,7 @@ def check(each: dataclasses.Field[Any], value: Any) -> None:
         return
     above, least, most = (each.metadata[bound] for bound in ("above", "least", "most"))
     wrong = (
-        (isinstance(value, float) and not math.isfinite(value))
+        (float in kinds and not abs(value) <= sys.float_info.max)  # not a number, infinite, or an integer beyond floats
         or (above is not None and value <= above)
         or (least is not None and value < least)
         or (most is not None and value > most)

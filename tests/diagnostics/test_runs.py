@@ -21,7 +21,7 @@ def begun(path: Path, recipe: Recipe) -> Run:
 
 def learned(path: Path, recipe: Recipe) -> Run:
     run = begun(path, recipe)
-    for _ in advance(run, run.learner(), run.images()):
+    for _ in advance(run, *run.resume(), run.images()):
         pass
     return run
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from anasyn import DescriptorLearner, learn, mcmc
 from anasyn.data.drawn import draw_egrets, drawn_factors
 from anasyn.data.images import to_float
+from anasyn.learning import Guard
 from anasyn.models import Descriptor, networks
 
 IMAGES = draw_egrets(drawn_factors(8, seed=2), 16)
@@ -41,10 +42,11 @@ def distances(a: Tensor, b: Tensor) -> dict[str, float]:
     }
 
 
-def check_learned(learner: DescriptorLearner, num_iterations: int = 100) -> None:
-    """The synthesised pictures come nearer to the observed ones than their starts were."""
+def check_learned(learner: DescriptorLearner, num_iterations: int = 100, guard: Guard | None = None) -> None:
+    """The synthesised pictures come nearer to the observed ones than their starts were; no iteration is in trouble."""
     observed, index = to_float(IMAGES), torch.arange(len(IMAGES))
-    records = list(learn(learner, IMAGES, num_iterations=num_iterations, seed=1))
+    records = list(learn(learner, IMAGES, num_iterations=num_iterations, seed=1, guard=guard))
+    assert not any(record.rolled_back for record in records)
     assert all(record.measures["pixel_max"] < 5 for record in records)
     rng = torch.Generator().manual_seed(5)
     start = learner.chains.start(index, observed, rng)
@@ -62,5 +64,6 @@ def test_drawn_egrets_are_learned():
     "options", [{"rate": 0.0}, {"kind": WrongSign}, {"num_steps": 0}], ids=["no learning", "wrong sign", "no sampling"]
 )
 def test_planted_faults_in_learning_are_caught(options):
+    """Also where no guard steps in."""
     with pytest.raises(AssertionError):
-        check_learned(learner_of_egrets(**options), 40 if "kind" in options else 100)
+        check_learned(learner_of_egrets(**options), 40 if "kind" in options else 100, Guard(active=False))

@@ -1,6 +1,7 @@
 """The one loop: records, resuming bit for bit, seeds, batches, rates, and divergence told with its cause."""
 
 import math
+import re
 from collections.abc import Callable
 from itertools import islice
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anasyn import DescriptorLearner, Divergence, GeneratorLearner, learn, mcmc
-from anasyn.learning import constant, driver, linear_decay
+from anasyn.learning import Guard, Record, constant, driver, linear_decay
 from anasyn.learning.driver import batches
 from anasyn.models import Descriptor, Generator, networks
 
@@ -242,48 +243,132 @@ class Touchy(nn.Module):
         return y
 
 
-def check_divergence(learner, images: Tensor, healthy: int) -> str:
-    """Divergence is raised; neither weights nor chains are other than after the last good iteration."""
-    good = None
+def check_divergence(learner, images: Tensor, good_at: int, smaller_steps: bool = True) -> Divergence:
+    """Divergence is raised after eight rollbacks; but for smaller steps, all is as after iteration ``good_at``."""
+    states, events = {}, []
     with pytest.raises(Divergence) as caught:  # noqa: PT012
-        for _ in learn(learner, images, num_iterations=50):
-            good = all_of(learner)
-    assert learner.iteration == healthy
-    assert good is not None
-    assert same(all_of(learner), good)
-    assert all(value.isfinite().all() for value in good.values() if value.is_floating_point())
-    return str(caught.value)
+        for record in learn(learner, images, num_iterations=80):
+            assert record.iteration not in states, "an iteration after the last good state has succeeded twice"
+            states[record.iteration] = all_of(learner)
+            events += record.events
+    assert learner.iteration == good_at
+    good, now = states[good_at], all_of(learner)
+    assert all(value.isfinite().all() for value in now.values() if value.is_floating_point())
+    if smaller_steps:
+        assert (now.pop("step_sizes") <= good.pop("step_sizes") / 2).all()
+    assert same(now, good)
+    assert events == []  # what was done since is told with the error's record
+    assert caught.value.record is not None
+    assert ["rolled back" in event for event in caught.value.record.events] == [True] * 8 + [False]
+    return caught.value
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
 @pytest.mark.parametrize("make", [generator_learner, descriptor_learner], ids=["generator", "descriptor"])
-def test_divergence_of_the_loss_is_raised_with_its_cause_and_touches_nothing(make, value):
+def test_divergence_that_lasts_is_raised_with_its_cause_and_leaves_the_last_good_state(make, value):
+    """Iterations 1 to 53 succeed and none after that; the last good state is that after 50."""
     learner = make()
-    learner.model.network = Touchy(learner.model.network, 3, value)
-    message = check_divergence(learner, pictures(), 3)
-    assert message.startswith("iteration 4 diverged: loss = ")
+    learner.model.network = Touchy(learner.model.network, 53, value)
+    trouble = check_divergence(learner, pictures(), 50)
+    message = str(trouble)
+    assert message.startswith("iteration 51 diverged: loss = ")
     assert "gradient_norm = nan" in message
     assert "stability limit 2/√λ_max = " in message
+    assert message.endswith("; 8 rollbacks did not help")
+    assert trouble.advice
+    assert isinstance(trouble.record, Record)
+    assert (trouble.record.iteration, trouble.record.rolled_back) == (51, True)
+    assert not math.isfinite(trouble.record.loss)
 
 
-def test_divergence_of_the_chains_names_the_step_size_and_the_limit():
-    """Unadjusted dynamics far beyond the limit: the message says so, with numbers."""
+def test_divergence_from_the_start_leaves_the_learner_as_it_began():
+    """Nothing succeeds: weights and optimiser are those of iteration 0."""
+    learner = generator_learner()
+    before = [weight.detach().clone() for weight in learner.model.parameters()]
+    learner.model.network = Touchy(learner.model.network, 0, math.nan)
+    with pytest.raises(Divergence, match=r"^iteration 1 diverged: loss = nan.*8 rollbacks did not help$"):
+        list(learn(learner, pictures(), num_iterations=3))
+    assert learner.iteration == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.model.parameters(), strict=True))
+    assert not any(value.any() for name, value in all_of(learner).items() if name.startswith("moment."))
+
+
+@pytest.mark.parametrize("make", [generator_learner, descriptor_learner], ids=["generator", "descriptor"])
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+def test_a_step_that_is_refused_touches_neither_weights_nor_chains(make, value):
+    """Without a driver or a guard too."""
+    learner, images, index = make(), pictures(), torch.arange(7)
+    learner.begin(images, 7, rng=rng())
+    learner.step(index, images, rng=rng(1))
+    before = all_of(learner)
+    learner.model.network = Touchy(learner.model.network, 0, value)
+    with pytest.raises(Divergence, match=r"loss = .*gradient_norm = nan"):
+        learner.step(index, images, rng=rng(2))
+    learner.model.network = learner.model.network.network
+    assert same(all_of(learner), before)
+
+
+def test_divergence_of_the_chains_names_the_step_size_and_the_limit_and_is_mended():
+    """Unadjusted dynamics far beyond the limit: the event says so, with numbers; below the limit they go on."""
     model = Generator(nn.Linear(2, 5), 2, sigma=0.01)
     learner = GeneratorLearner(model, kernel=mcmc.Langevin(5.0), num_steps=10)
     images = torch.randn(4, 5, generator=rng())
-    learner.begin(images, 4, rng=rng())
-    before = all_of(learner)
-    with pytest.raises(Divergence, match=r"step size 5 is above the stability limit 2/√λ_max = 0\.0\d+ \(λ_max = "):
-        list(learn(learner, images, num_iterations=3, schedule=constant))
-    for name, value in learner.model.state_dict().items():
-        assert torch.equal(value, before[name])
-    assert learner.chains.positions.isfinite().all()
+    records = list(learn(learner, images, num_iterations=3, schedule=constant))
+    above = r"step size 5 is above the stability limit 2/√λ_max = 0\.0\d+ \(λ_max = [0-9.e+]+\)"
+    warned, rolled_back, *_ = records[0].events
+    assert re.fullmatch(f"{above}; choose a smaller one, or an adjusted kernel", warned)
+    assert re.fullmatch(rf"rolled back from iteration 1 to 0: .+; {above}; from here step sizes × 0\.0\d+", rolled_back)
+    limit = float(rolled_back.split("2/√λ_max = ")[1].split(" ")[0])
+    assert (learner.chains.step_sizes < limit).all()
+    assert records[0].rolled_back
+    assert [record.iteration for record in records if record.iteration > 1][-1] == 3
+    assert all(value.isfinite().all() for value in all_of(learner).values())
+
+
+def test_an_inactive_guard_lets_divergence_run_its_course():
+    learner = generator_learner()
+    learner.model.network = Touchy(learner.model.network, 3, math.nan)
+    records = list(learn(learner, pictures(), num_iterations=6, guard=Guard(active=False)))
+    assert [math.isnan(record.loss) for record in records] == [False, False, False, True, True, True]
+    assert not any(record.rolled_back for record in records)
+    assert not any(weight.isfinite().all() for weight in learner.model.parameters())
+
+
+def test_the_weights_are_watched_too(monkeypatch):
+    """Where a step from finite numbers makes weights that are not, it is seen before the iteration counts."""
+    monkeypatch.setattr(Guard, "watch", lambda self, record: None)
+    learner = generator_learner()
+    learner.model.network = Touchy(learner.model.network, 53, math.nan)
+    trouble = check_divergence(learner, pictures(), 50, smaller_steps=False)
+    assert "the weights are not finite" in str(trouble)
 
 
 def test_planted_silence_about_divergence_is_caught(monkeypatch):
-    """Trap 7: without `require_finite` the weights turn NaN, and the check sees it."""
-    monkeypatch.setattr("anasyn.learning.generator.require_finite", lambda record: None)
+    """Trap 7: where nobody looks the weights turn NaN, and the check sees it."""
+    monkeypatch.setattr(Guard, "watch", lambda self, record: None)
+    monkeypatch.setattr(Guard, "watch_weights", lambda self, model, record: None)
     learner = generator_learner()
-    learner.model.network = Touchy(learner.model.network, 3, math.nan)
+    learner.model.network = Touchy(learner.model.network, 53, math.nan)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        check_divergence(learner, pictures(), 3)
+        check_divergence(learner, pictures(), 50)
+
+
+def test_planted_silence_of_a_single_step_is_caught():
+    """The same without the driver: a watch that sees nothing lets the weights go."""
+    learner, images = generator_learner(), pictures()
+    learner.begin(images, 7, rng=rng())
+    learner.model.network = Touchy(learner.model.network, 0, math.nan)
+    learner.step(torch.arange(7), images, rng=rng(), watch=lambda record: None)
+    assert not any(weight.isfinite().all() for weight in learner.model.parameters())
+
+
+@learners
+def test_a_learner_that_was_begun_by_hand_is_rolled_back_too(make):
+    """What its optimiser keeps goes back with the rest, though it had kept nothing when learning began."""
+    learner, images = make(), pictures()
+    learner.begin(images[:1], len(images), rng=rng())
+    learner.model.network = Touchy(learner.model.network, 3, math.nan)
+    with pytest.raises(Divergence, match="8 rollbacks did not help"):
+        list(learn(learner, images, num_iterations=5))
+    assert learner.iteration == 0
+    assert not any(value.any() for name, value in all_of(learner).items() if name.startswith("moment."))

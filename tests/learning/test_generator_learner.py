@@ -6,6 +6,7 @@ from torch import Tensor
 
 from anasyn import GeneratorLearner, learn, mcmc
 from anasyn.data.drawn import draw_cats, drawn_factors
+from anasyn.learning import Guard
 from anasyn.models import Generator, networks
 
 FACTORS = drawn_factors(8)
@@ -25,10 +26,14 @@ def explained(z: Tensor, factors: Tensor) -> Tensor:
     return 1 - residual.var(0) / factors.var(0)
 
 
-def check_learned(learner: GeneratorLearner, num_iterations: int = 180) -> None:
-    """The reconstructions' squared error is far below the pictures' variance; z tells the factors; z fits its prior."""
+def check_learned(learner: GeneratorLearner, num_iterations: int = 180, guard: Guard | None = None) -> None:
+    """The reconstructions' squared error is far below the pictures' variance; z tells the factors; z fits its prior.
+
+    And no iteration is in trouble.
+    """
     images = draw_cats(FACTORS, 16)
-    records = list(learn(learner, images, num_iterations=num_iterations, seed=1))
+    records = list(learn(learner, images, num_iterations=num_iterations, seed=1, guard=guard))
+    assert not any(record.rolled_back for record in records)
     variance = (images / 127.5 - 1).var(0, correction=0).mean().item()
     r2 = explained(learner.chains.positions, FACTORS)
     assert records[-1].measures["mse"] < 0.4 * variance  # measured: 0.19, over three seeds
@@ -66,8 +71,9 @@ def averaged_likelihood() -> GeneratorLearner:
 
 @pytest.mark.parametrize("make", [no_learning, no_inference, averaged_likelihood])
 def test_planted_faults_in_learning_are_caught(make):
+    """Also where no guard steps in."""
     with pytest.raises(AssertionError):
-        check_learned(make())
+        check_learned(make(), guard=Guard(active=False))
 
 
 def test_inference_alone_lowers_the_error_at_fixed_weights():

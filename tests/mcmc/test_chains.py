@@ -151,13 +151,20 @@ def test_persistent_chains_hold_events_of_any_shape(event):
 
 @kinds
 def test_the_state_goes_around(make):
-    """state_dict → load_state_dict: the other chains go on as these do, and are not tied to them."""
+    """state_dict gives the tensors themselves, a row a chain: others that take them go on alike, and are not tied."""
     chains, images, index = make(), pictures(), torch.tensor([1, 8, 3])
     chains.allocate(10, 0.1, like=images, rng=rng())
     chains.store(index, chains.start(index, images[index], rng(1)) + 1, torch.tensor([0.2, 0.3, 0.4]))
     other = make()
-    other.load_state_dict({name: value.clone() for name, value in chains.state_dict().items()})
+    other.allocate(10, 0.7, like=images, rng=rng(5))
+    assert all(isinstance(value, Tensor) and len(value) == 10 for value in chains.state_dict().values())
+    assert other.state_dict().keys() == chains.state_dict().keys()
+    for name, value in other.state_dict().items():
+        value.copy_(chains.state_dict()[name])
     everyone = torch.arange(10)
     assert torch.equal(other.step_sizes, chains.step_sizes)
-    assert torch.equal(other.start(everyone, images, rng(2)), chains.start(everyone, images, rng(2)))
-    assert all(isinstance(value, Tensor) for value in chains.state_dict().values())
+    start = chains.start(everyone, images, rng(2))
+    assert torch.equal(other.start(everyone, images, rng(2)), start)
+    chains.store(everyone, start + 1, 2 * chains.step_sizes)
+    assert torch.equal(other.start(everyone, images, rng(2)), start)
+    assert torch.equal(2 * other.step_sizes, chains.step_sizes)

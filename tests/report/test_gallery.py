@@ -22,8 +22,8 @@ COMMON: dict[str, Any] = {
 def learned(path: Path, recipe: Recipe, images: ImageSet | None = None) -> tuple[Run, Any, ImageSet]:
     images = images or load("drawn-cats", 16)
     run = Run.create(path / "run", "any", recipe, images)
-    learner = run.learner()
-    for _ in advance(run, learner, images):
+    learner, guard = run.resume()
+    for _ in advance(run, learner, guard, images):
         pass
     return run, learner, images
 

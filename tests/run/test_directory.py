@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
@@ -15,9 +17,9 @@ import anasyn
 from anasyn.cli import main
 from anasyn.data import read_folder
 from anasyn.errors import InputError
-from anasyn.learning import Record
+from anasyn.learning import Divergence, Record, tensors_of
 from anasyn.recipes import RECIPES, GeneratorRecipe
-from anasyn.run import Run, advance, build_learner
+from anasyn.run import Run, advance, build_learner, checkpoint
 
 SMALL = [
     "--size",
@@ -115,18 +117,42 @@ def test_metrics_have_a_line_an_iteration(run: Run) -> None:
 def test_the_checkpoint_holds_weights_optimiser_and_chains(run: Run) -> None:
     folder = run.path / "checkpoints" / "00000004"
     tensors = load_file(folder / "tensors.safetensors")
-    assert json.loads((folder / "state.json").read_text()) == {"iteration": 4}
-    learner = run.learner()
+    state = json.loads((folder / "state.json").read_text())
+    config = json.loads((run.path / "config.json").read_text())
+    assert set(state) == {"iteration", "guard", "recipe", "settings", "data", "versions"}
+    assert state["iteration"] == 4
+    assert state["data"] == json.loads((run.path / "data.json").read_text())
+    assert {name: state[name] for name in ("recipe", "settings", "versions")} == {
+        name: config[name] for name in ("recipe", "settings", "versions")
+    }
+    learner, guard = run.resume()
     assert learner.iteration == 4
+    assert guard.active
+    assert guard.state_dict() == state["guard"]
+    assert state["guard"] | {"rate_factor": 1.0, "rollbacks": 0, "good_iteration": 0} == state["guard"]
     weights = dict(learner.model.named_parameters())
     for name, weight in weights.items():
         assert torch.equal(tensors[f"model.{name}"], weight)
-    slots = {f"optimizer.{k}.{slot}" for k in range(len(weights)) for slot in ("exp_avg", "exp_avg_sq", "step")}
-    assert slots <= tensors.keys()
-    assert tensors["optimizer.0.step"] == 4
+    for name, weight in weights.items():
+        kept = learner.optimizer.state[weight]
+        assert set(kept) == {"exp_avg", "exp_avg_sq", "step"}
+        assert kept["step"] == 4
+        for slot, tensor in kept.items():
+            assert torch.equal(tensors[f"optimizer.{name}.{slot}"], tensor)
+            assert tensor.any()
+    assert len([name for name in tensors if name.startswith("optimizer.")]) == 3 * len(weights)
     chains = {f"chains.{name}" for name in (("positions", "step_sizes") if run.is_generator else ("step_sizes",))}
     assert chains == {name for name in tensors if name.startswith("chains.")}
+    for name, tensor in learner.chains.state_dict().items():
+        assert torch.equal(tensors[f"chains.{name}"], tensor)
     fresh = build_learner(run.recipe, torch.device("cpu"))
+    # The guard's last good state is that before the first iteration: all of it, the optimiser's at zero.
+    good = {name.removeprefix("good."): tensor for name, tensor in tensors.items() if name.startswith("good.")}
+    assert {name for name in tensors if not name.startswith("good.")} == good.keys() == guard.good.keys()
+    assert all(torch.equal(guard.good[name], tensor) for name, tensor in good.items())
+    assert not any(tensor.any() for name, tensor in good.items() if name.startswith("optimizer."))
+    for name, weight in fresh.model.named_parameters():
+        assert torch.equal(good[f"model.{name}"], weight)
     for name, weight in fresh.model.named_parameters():
         assert not torch.equal(weight, weights[name])
     for name, buffer in learner.model.state_dict().items():
@@ -175,20 +201,141 @@ def test_a_run_begins_in_a_new_or_empty_directory(data: Path, tmp_path: Path) ->
 
 def test_whoever_stops_reading_stops_the_run_saved(data: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, data)
-    learner = run.learner()
-    records = advance(run, learner, run.images())
+    learner, guard = run.resume()
+    records = advance(run, learner, guard, run.images())
     assert next(records).iteration == 1
     assert not list(run.path.glob("checkpoints/*"))
     records.close()
     assert [path.name for path in run.path.glob("checkpoints/*")] == ["00000001"]
-    assert [record.iteration for record in advance(run, run.learner(), run.images())] == [2, 3]
+    assert [record.iteration for record in advance(run, *run.resume(), run.images())] == [2, 3]
     assert [line["iteration"] for line in run.metrics()] == [1, 2, 3]
+
+
+def test_a_guard_goes_on_as_it_stood(data: Path, tmp_path: Path) -> None:
+    """Its course, its counts and its last good state are those of the sitting before."""
+    run = begun(tmp_path, data)
+    learner, guard = run.resume()
+    records = advance(run, learner, guard, run.images())
+    next(records)
+    guard.rollbacks, guard.rate_factor, guard.one_sign = 3, 0.25, -7
+    records.close()
+    _, again = run.resume()
+    assert again.state_dict() == guard.state_dict()
+    assert (again.rollbacks, again.rate_factor, again.one_sign, again.active) == (3, 0.25, -7, True)
+    assert again.good.keys() == guard.good.keys()
+    assert all(torch.equal(again.good[name], tensor) for name, tensor in guard.good.items())
+
+
+def test_a_run_without_a_guard_keeps_no_good_state(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data, guard="off")
+    learner, guard = run.resume()
+    assert not guard.active
+    assert [record.iteration for record in advance(run, learner, guard, run.images())] == [1, 2, 3]
+    names = load_file(run.path / "checkpoints" / "00000003" / "tensors.safetensors").keys()
+    assert names == tensors_of(learner).keys()
+    again, guard = run.resume()
+    assert (again.iteration, guard.active, guard.good) == (3, False, {})
+
+
+def test_a_run_that_diverges_is_saved_as_it_was_good_and_ends_with_the_cause(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data)
+    learner, guard = run.resume()
+    forward = learner.model.forward
+
+    def broken(z: torch.Tensor) -> torch.Tensor:
+        """Not a number in learning, from the third iteration on."""
+        learning = next(learner.model.parameters()).requires_grad
+        broken.calls += learning
+        return forward(z) * (math.nan if learning and broken.calls > 2 else 1)
+
+    broken.calls = 0
+    learner.model.forward = broken
+    with pytest.raises(Divergence, match=r"^iteration 1 diverged: loss = nan.*8 rollbacks did not help") as trouble:
+        list(advance(run, learner, guard, run.images()))
+    assert [path.name for path in run.path.glob("checkpoints/*")] == ["00000000"]
+    again, guard = run.resume()
+    assert again.iteration == learner.iteration == 0
+    assert guard.rollbacks == 8
+    for name, tensor in tensors_of(again).items():
+        assert torch.equal(tensor, tensors_of(learner)[name])
+        assert tensor.isfinite().all()
+    *rollbacks, end = run.metrics()[-1]["events"]
+    assert end == str(trouble.value)
+    assert ["rolled back from iteration" in event for event in rollbacks] == [True] * 8
+    assert [line["iteration"] for line in run.metrics()] == [1]  # those that were taken back are gone
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = begun(tmp_path, data)
+    monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    for _ in advance(run, *run.resume(), run.images()):
+        pass
+    assert run.learner().iteration == 3
+    assert caplog.messages == []
+    (run.path / "checkpoints" / "00000003" / "tensors.safetensors").write_bytes(b"")
+    assert run.learner().iteration == 2
+    (message,) = caplog.messages
+    assert message.startswith(f"{run.path / 'checkpoints' / '00000003' / 'tensors.safetensors'}: damaged")
+    assert message.endswith("; going on from iteration 2")
+    assert caplog.records[0].name.startswith("anasyn.")
+    (run.path / "checkpoints" / "00000002" / "state.json").unlink()
+    with pytest.raises(InputError, match=r"00000003/.* no checkpoint here is whole: .* --overwrite"):
+        run.resume()
+
+
+def test_other_versions_are_told(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = begun(tmp_path, data)
+    for _ in advance(run, *run.resume(), run.images()):
+        pass
+    state = run.path / "checkpoints" / "00000003" / "state.json"
+    content = json.loads(state.read_text())
+    content["versions"]["torch"] = "1.0"
+    state.write_text(json.dumps(content))
+    manifest = {name: checkpoint._sha256(state.with_name(name)) for name in ("tensors.safetensors", "state.json")}
+    state.with_name("manifest.json").write_text(json.dumps(manifest))
+    assert run.learner().iteration == 3
+    (message,) = caplog.messages
+    assert str(run.path) in message
+    assert "other versions" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("guard"), "guard"),
+        (lambda state: state.pop("data"), "data"),
+        (lambda state: state["data"].pop("digests"), "digests"),
+        (lambda state: state["guard"].pop("calm"), "calm"),
+        (lambda state: state["guard"].update(rollbacks="8"), "rollbacks"),
+        (lambda state: state["guard"].update(wings=2), "wings"),
+        (lambda state: state.update(guard=[]), "list"),
+        (lambda state: state["data"].update(digests=3), "digests"),
+        (lambda state: state["data"]["digests"].append("more"), "tensor chains"),
+    ],
+)
+def test_a_state_that_is_none_of_a_run_is_named(
+    change: Callable[[dict], object], words: str, data: Path, tmp_path: Path
+) -> None:
+    """Its digest fits: only what it says is wrong."""
+    run = begun(tmp_path, data)
+    for _ in advance(run, *run.resume(), run.images()):
+        pass
+    state = run.path / "checkpoints" / "00000003" / "state.json"
+    content = json.loads(state.read_text())
+    change(content)
+    state.write_text(json.dumps(content))
+    manifest = {name: checkpoint._sha256(state.with_name(name)) for name in ("tensors.safetensors", "state.json")}
+    state.with_name("manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=rf"00000003.*{words}"):
+        run.resume()
 
 
 def test_checkpoints_are_written_on_the_way(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begun(tmp_path, data)
     monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
-    for record in advance(run, run.learner(), run.images()):
+    for record in advance(run, *run.resume(), run.images()):
         assert (run.path / "checkpoints" / f"{record.iteration:08d}").is_dir()
     assert len(list(run.path.glob("checkpoints/*"))) == 2
 
@@ -208,9 +355,19 @@ def test_metrics_are_taken_back_to_where_a_run_goes_on(data: Path, tmp_path: Pat
     assert (run.path / "metrics.jsonl").read_bytes() == whole.splitlines(keepends=True)[0]
 
 
+def test_metrics_that_a_rollback_makes_untrue_go(data: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, data)
+    for iteration in (1, 2, 3):
+        run.log(Record(0.1, 0.5, 0.03, {}, iteration))
+    run.log(Record(0.7, 0.5, 0.03, {}, 2, events=("rolled back",), rolled_back=True))
+    run.log(Record(0.8, 0.5, 0.03, {}, 3))
+    assert [(line["iteration"], line["loss"]) for line in run.metrics()] == [(1, 0.1), (2, 0.7), (3, 0.8)]
+    assert run.metrics()[1]["events"] == ["rolled back"]
+
+
 def test_removing_a_run_leaves_the_rest(data: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, data)
-    for _ in advance(run, run.learner(), run.images()):
+    for _ in advance(run, *run.resume(), run.images()):
         pass
     (run.path / "figures").mkdir()
     (run.path / "figures" / "loss.png").write_text("drawn")

@@ -24,7 +24,7 @@ def learned(path: Path, recipe: Recipe) -> Run:
     from anasyn.data.sources import load
 
     run = Run.create(path / "run", "any", recipe, load("drawn-cats", 16))
-    for _ in advance(run, run.learner(), run.images()):
+    for _ in advance(run, *run.resume(), run.images()):
         pass
     return run
 
@@ -99,7 +99,11 @@ def test_the_chains_of_an_image_have_its_own_step_size(descriptor: Run) -> None:
 def test_images_that_changed_are_refused(descriptor: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     others = ImageSet(tuple(f"{k}.png" for k in range(16)), draw_cats(drawn_factors(16, seed=1), 16))
     monkeypatch.setattr("anasyn.run.directory.load", lambda *_, **__: others)
-    with pytest.raises(InputError, match="16 new, 16 gone or changed"):
+    with pytest.raises(InputError, match=r"added 0\.png, 1\.png.* and 8 more, gone .* and 8 more.*--accept-new-data"):
+        sample(descriptor, 1, seed=0)
+    same_names = ImageSet(tuple(descriptor.data()["names"]), others.pixels)
+    monkeypatch.setattr("anasyn.run.directory.load", lambda *_, **__: same_names)
+    with pytest.raises(InputError, match=rf"changed {same_names.names[0]}, .* and 8 more\)"):
         sample(descriptor, 1, seed=0)
 
 
@@ -183,5 +187,5 @@ def test_a_folder_s_images_are_those_the_run_began_with(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", "generator", recipe, read_folder(tmp_path / "data", 16))
     assert torch.equal(run.images().pixels, draw_cats(drawn_factors(3), 16))
     (tmp_path / "data" / "0.png").rename(tmp_path / "data" / "9.png")  # another order is another data set
-    with pytest.raises(InputError, match="not those that"):
+    with pytest.raises(InputError, match=r"not those that .* \(added 9\.png, gone 0\.png\); .*--accept-new-data"):
         run.images()

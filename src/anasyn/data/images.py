@@ -12,7 +12,9 @@ __all__ = [
     "to_uint8",
 ]  # fmt: skip
 
+import ctypes
 import hashlib
+import logging
 import os
 import re
 import stat
@@ -29,7 +31,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 from torch import Tensor
 
 from anasyn.errors import InputError
@@ -244,11 +246,32 @@ def _require_enough(folder: Path, usable: int, skipped: Sequence[str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    r"""Keeps Pillow's warnings from the user: sizes are checked here, and what matters is an error."""
-    # The filters are the process's, not the thread's: entered once, around all workers, never in one.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
+    r"""Keeps from the user what Pillow says beside: sizes are checked here, and what matters is an error."""
+    # Filters and handlers are the process's, not the thread's: entered once, around all workers, never in one.
+    log, silent = logging.getLogger("PIL"), logging.NullHandler()
+    log.addHandler(silent)
+    printing = _libtiff_handlers((None, None))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        _libtiff_handlers(printing)
+        log.removeHandler(silent)
+
+
+def _libtiff_handlers(handlers: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    r"""Exchanges what libtiff calls on errors and warnings; its own print to standard error, and Pillow lets them."""
+    library = ctypes.CDLL(_imaging.__file__)  # Pillow's decoders: what they are linked with is found through them
+    before: list[int | None] = []
+    for name, handler in zip(("TIFFSetErrorHandler", "TIFFSetWarningHandler"), handlers, strict=False):
+        try:
+            exchange = library[name]
+        except AttributeError:  # a Pillow whose libtiff is hidden or missing
+            break
+        exchange.argtypes, exchange.restype = (ctypes.c_void_p,), ctypes.c_void_p
+        before.append(exchange(handler))
+    return tuple(before)
 
 
 @contextmanager

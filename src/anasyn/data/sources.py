@@ -1,5 +1,6 @@
 """The data of a run by one word: a folder of images, a published set, or a drawn one."""
 
+import os
 from pathlib import Path
 from statistics import median
 
@@ -59,6 +60,6 @@ def load(data: str, size: int, *, fit: Fit = "crop", strict: bool = False) -> Im
 def _folder(data: str) -> Path:
     if data in PHOTOGRAPHS:
         return find(data)
-    if "/" not in data and not Path(data).exists():
+    if "/" not in data and not os.path.exists(data):  # unlike Path.exists, False too for what is too long a name
         raise InputError(f"data: {data} is neither a folder nor one of {', '.join(named())}")
     return Path(data)

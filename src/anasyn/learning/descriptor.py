@@ -7,7 +7,7 @@ from .. import mcmc
 from ..models import Descriptor
 from ..models.networks import frozen
 from ..rng import standard_normal
-from .guard import gradient_norm, require_finite
+from .guard import Watch, gradient_norm, require_finite
 from .record import Record
 
 __all__ = ["DescriptorLearner"]
@@ -57,16 +57,17 @@ class DescriptorLearner:
         num_chains = num_images * self.chains_per_image
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> Record:
+    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch.
 
         Args:
             index: the images' places in the data set, (b,).
             images: Y, (b, *event) in [−1, 1].
             rng: the random generator, on the images' device.
+            watch: looks at the record before weights and chains are touched.
 
         Raises:
-            Divergence: a loss, a gradient or a chain is not finite; neither weights nor chains have been touched.
+            Divergence: what it saw must not be.
         """
         # Sampling step: l transitions of every Ỹ_i under the model as it stands                           (16)
         chain, begin_at = self.keys(index, images)
@@ -96,10 +97,22 @@ class DescriptorLearner:
             pixel_max=synthesized.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
         )
-        require_finite(record)
+        watch(record)
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
+
+    def limits(self, images: Tensor) -> dict[str, float]:
+        """Beyond what a measure is trouble: five times the data's range, or the reference's; and a gap of f too steep.
+
+        A gradient g moves a pixel by g · l δ²/2 in l steps. One that carries all D pixels by 1, half the data's
+        range, gains D · 2/(l δ²) in f on the way: chains cannot make up a gap beyond that.
+        """
+        step_size = torch.as_tensor(self.kernel.step_size).mean().item()
+        return {
+            "pixel_max": 5 * max(1.0, self.model.reference_std),
+            "energy_gap": images[0].numel() * 2 / (max(self.num_steps, 1) * step_size**2),
+        }
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of the energy where the chains of these images start, and the step size that it allows."""

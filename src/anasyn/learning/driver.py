@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from .. import mcmc
 from ..data.images import as_float
 from ..rng import derive
-from .guard import Divergence
+from .guard import Divergence, Guard, Watch
 from .record import Record
+from .state import prime
 
 __all__ = ["Learner", "batches", "constant", "learn", "linear_decay"]
 
@@ -35,7 +36,9 @@ class Learner(Protocol):
 
     def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None: ...
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> Record: ...
+    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record: ...
+
+    def limits(self, images: Tensor) -> dict[str, float]: ...
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability: ...
 
@@ -58,6 +61,7 @@ def learn(
     seed: int = 0,
     batch_size: int | None = None,
     schedule: Callable[[float], float] = linear_decay,
+    guard: Guard | None = None,
 ) -> Iterator[Record]:
     """Advances a learner from the iteration where it stands to ``num_iterations``, yielding each one's record.
 
@@ -68,30 +72,48 @@ def learn(
         seed: every random number follows from it and from the iteration.
         batch_size: images an iteration; all where None.
         schedule: the factor on the optimiser's rates, given the share t/T of the iterations done.
+        guard: what watches each iteration and takes the learner back when it is in trouble: the iterations
+            after its last good state are then done, and yielded, again. A new one where None.
 
     Raises:
-        Divergence: something is not finite; the message says what, and what step size would be stable.
+        Divergence: going back has not helped; the message says what is wrong, and what step size would be
+            stable. The learner stands at its last good state.
     """
     device = next(learner.model.parameters()).device
     images = images.to(device)
-    if learner.iteration == 0:
+    batch_size = batch_size or len(images)
+    guard = guard or Guard()
+    if not len(learner.chains.step_sizes):
         learner.begin(as_float(images[:1]), len(images), rng=derive(seed, "chains", device=device))
+    if not learner.optimizer.state:
+        prime(learner.optimizer)
+    guard.begin(learner, images, batch_size)
     rates = [group.setdefault("initial_lr", group["lr"]) for group in learner.optimizer.param_groups]
-    order = batches(len(images), batch_size or len(images), seed, learner.iteration)
+    order = batches(len(images), batch_size, seed, learner.iteration)
+    events: list[str] = []
+    rolled_back = False
     while learner.iteration < num_iterations:
         began = time.perf_counter()
         t = learner.iteration
+        guard.keep(learner)
         index = next(order).to(device)
         batch = as_float(images[index])
         for group, rate in zip(learner.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * schedule(t / num_iterations)
-        events = unstable(learner, index, batch, seed)
+            group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
+        events += unstable(learner, index, batch, seed)
         try:
-            record = learner.step(index, batch, rng=derive(seed, "chain noise", t, device=device))
-        except Divergence as cause:
-            raise Divergence(explain(cause, learner, index, batch, seed)) from cause
+            record = learner.step(index, batch, rng=derive(seed, "chain noise", t, device=device), watch=guard.watch)
+            guard.watch_weights(learner.model, record)
+        except Divergence as trouble:
+            step_size, limit, sentence = stability_sentence(learner, index, batch, seed)
+            events.append(guard.roll_back(learner, trouble, step_size, limit, sentence, tuple(events)))
+            order = batches(len(images), batch_size, seed, learner.iteration)
+            rolled_back = True
+            continue
         learner.iteration += 1
-        yield replace(record, iteration=t + 1, seconds=time.perf_counter() - began, events=events)
+        seconds = time.perf_counter() - began
+        yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(events), rolled_back=rolled_back)
+        events, rolled_back = [], False
 
 
 def batches(num_images: int, batch_size: int, seed: int, first: int = 0) -> Iterator[Tensor]:
@@ -114,12 +136,6 @@ def unstable(learner: Learner, index: Tensor, images: Tensor, seed: int) -> tupl
         return ()
     remedy = "it is adapted from there" if adapted else "choose a smaller one, or an adjusted kernel"
     return (f"{sentence}; {remedy}",)
-
-
-def explain(cause: Divergence, learner: Learner, index: Tensor, images: Tensor, seed: int) -> str:
-    """What diverged, at which iteration, and whether the step size was beyond the limit of stability."""
-    _, _, sentence = stability_sentence(learner, index, images, seed)
-    return f"iteration {learner.iteration + 1} diverged: {cause}; {sentence}"
 
 
 def stability_sentence(learner: Learner, index: Tensor, images: Tensor, seed: int) -> tuple[float, float, str]:

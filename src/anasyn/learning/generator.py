@@ -6,7 +6,7 @@ from torch import Tensor
 from .. import mcmc
 from ..models import Generator
 from ..models.networks import frozen
-from .guard import gradient_norm, require_finite
+from .guard import Watch, gradient_norm, require_finite
 from .record import Record
 
 __all__ = ["GeneratorLearner"]
@@ -46,16 +46,17 @@ class GeneratorLearner:
         """Draws every image's z ~ N(0, I_d); ``images`` is any batch of them, for its dtype and device."""
         self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> Record:
+    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch.
 
         Args:
             index: the images' places in the data set, (b,).
             images: Y, (b, *event) in [−1, 1].
             rng: the random generator, on the images' device.
+            watch: looks at the record before weights and chains are touched.
 
         Raises:
-            Divergence: a loss, a gradient or a chain is not finite; neither weights nor chains have been touched.
+            Divergence: what it saw must not be.
         """
         # Inference step: l transitions of every z_i under its own posterior, warm start                    (7)
         step_size = self.chains.step_sizes[index]
@@ -84,10 +85,14 @@ class GeneratorLearner:
             z_max=z.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
         )
-        require_finite(record)
+        watch(record)
         self.chains.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
+
+    def limits(self, images: Tensor) -> dict[str, float]:
+        """Beyond what a measure is trouble: z² has mean 1 under its prior, and 5 standard deviations are none of it."""
+        return {"z_mean_square": 25.0}
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of each image's posterior where its z stands, and the step size that it allows."""

@@ -20,6 +20,7 @@ class Record:
     iteration: int = 0
     seconds: float = 0.0
     events: tuple[str, ...] = field(default=())  # what the user is to be told
+    rolled_back: bool = False  # to just before this iteration, from this one or a later one
 
     @classmethod
     def of(cls, *, loss: Tensor, acceptance_rate: Tensor, step_size: Tensor, **measures: Tensor) -> Self:

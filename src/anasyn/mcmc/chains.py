@@ -59,10 +59,7 @@ class Chains(Protocol):
         """Keeps what the next visit of these images needs."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that is kept, by name."""
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes back what `state_dict` gave."""
+        """All that is kept, by name: the tensors themselves, a row a chain."""
 
 
 class WarmChains:
@@ -91,9 +88,6 @@ class WarmChains:
     def state_dict(self) -> dict[str, Tensor]:
         return {"positions": self.positions, "step_sizes": self.step_sizes}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.positions, self.step_sizes = state["positions"], state["step_sizes"]
-
 
 class ColdChains:
     """Every visit starts anew; of a chain only its step size is kept.
@@ -117,9 +111,6 @@ class ColdChains:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"step_sizes": self.step_sizes}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.step_sizes = state["step_sizes"]
 
 
 class PersistentChains:
@@ -154,10 +145,6 @@ class PersistentChains:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"positions": self.positions, "step_sizes": self.step_sizes, "started": self.started}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.positions, self.step_sizes = state["positions"], state["step_sizes"]
-        self.started = state["started"]
 
 
 def _step_sizes(num_chains: int, step_size: float | Tensor, like: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from .build import build_kernel, build_learner, choose_device, has_bfloat16
 from .directory import Run
+from .lock import locked
 from .sampling import latent_plane, panel, sample, synthesize, trajectory
 from .session import advance
 
@@ -13,6 +14,7 @@ __all__ = [
     "choose_device",
     "has_bfloat16",
     "latent_plane",
+    "locked",
     "panel",
     "sample",
     "synthesize",

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import logging
+import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -18,14 +20,21 @@ from .. import __version__
 from ..data.images import ImageSet
 from ..data.sources import full, load
 from ..errors import InputError
-from ..learning import DescriptorLearner, GeneratorLearner, Record
+from ..learning import Guard, Record
 from ..recipes import RECIPES, Precision, Recipe
-from . import checkpoint
+from . import checkpoint, saved
 from .build import build_learner, choose_device
+from .saved import Learner
 
 __all__ = ["Run"]
 
-Learner = GeneratorLearner | DescriptorLearner
+log = logging.getLogger(__name__)
+
+LEFT_BEHIND = {".lock", "data.json", "data.json.partial", "config.json.partial"}
+"""What a process that was killed before it had begun a run may leave in its directory."""
+
+MOST_NAMED = 8
+"""Images that a message names."""
 
 FIGURES = (
     "training.png", "loss.png",
@@ -65,24 +74,18 @@ class Run:
         """
         if overwrite and (path / "config.json").exists():
             cls.open(path).remove()
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and (not path.is_dir() or {file.name for file in path.iterdir()} - LEFT_BEHIND):
             raise InputError(f"{path}: exists and is no run of anasyn; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
         config = {
             "recipe": name,
             "settings": dataclasses.asdict(recipe),
             "data": {"fingerprint": images.fingerprint, "num_images": len(images)},
-            "versions": {
-                "anasyn": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-                "pillow": PIL.__version__,
-            },
+            "versions": versions(),
         }
-        (path / "data.json").write_text(json.dumps({"names": images.names, "digests": images.digests}))
+        _write_json(path / "data.json", {"names": images.names, "digests": images.digests})
         # Last, since a directory is a run from the moment this file is there.
-        _write_config(path, config)
+        _write_json(path / "config.json", config, indent=2)
         return cls(path, name, recipe)
 
     @classmethod
@@ -100,10 +103,12 @@ class Run:
             kind = type(RECIPES[config["recipe"]])
             recipe = kind(**config["settings"])
             for field in dataclasses.fields(recipe):
+                if field.name not in config["settings"]:
+                    raise InputError(f"{field.name}: missing")
                 if getattr(recipe, field.name) is None:
                     raise InputError(f"{field.name}: expected a value, got null")
             return cls(path, config["recipe"], recipe)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, InputError) as cause:
+        except (ValueError, KeyError, TypeError, RecursionError) as cause:  # InputError is a ValueError
             raise InputError(f"{file}: not the settings of a run of this version ({cause})") from cause
 
     @property
@@ -115,28 +120,76 @@ class Run:
         """The images the run learns from.
 
         Raises:
-            InputError: they are gone or have changed since the run began.
+            InputError: they are gone or have changed since the run began; the message lists them.
         """
-        recipe = self.recipe
-        assert recipe.data is not None
-        assert recipe.size is not None
-        images = load(recipe.data, recipe.size, fit=recipe.fit)
-        began_with = self.data()
-        if list(images.digests) != began_with["digests"]:
-            now, then = set(images.digests), set(began_with["digests"])
+        images = self._images_now()
+        changes = self._changes(images)
+        if changes:
             raise InputError(
-                f"{recipe.data}: the images are not those that {self.path} began with "
-                f"({len(now - then)} new, {len(then - now)} gone or changed); put them back or begin another run"
+                f"{self.recipe.data}: the images are not those that {self.path} began with ({changes}); "
+                "put them back, or go on with these by --accept-new-data"
             )
         return images
+
+    def accept_new_data(self) -> tuple[Self, ImageSet, str]:
+        """The run on the images as they are now, those images, and how they have changed, in words.
+
+        Chains of images that are still there, by content, are kept; others begin. A run that took all its
+        images at every iteration still does.
+        """
+        images = self._images_now()
+        changes = self._changes(images)
+        if not changes:
+            return self, images, ""
+        before, now = len(self.data()["names"]), len(images)
+        assert self.recipe.batch_size is not None
+        batch_size = now if self.recipe.batch_size == before else min(self.recipe.batch_size, now)
+        run = dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, batch_size=batch_size))
+        config = self.config() | {
+            "settings": dataclasses.asdict(run.recipe),
+            "data": {"fingerprint": images.fingerprint, "num_images": now},
+        }
+        _write_json(self.path / "config.json", config, indent=2)
+        # Last: as long as this list is the old one, the images count as changed and this is done again.
+        _write_json(self.path / "data.json", {"names": images.names, "digests": images.digests})
+        return run, images, changes
+
+    def _images_now(self) -> ImageSet:
+        assert self.recipe.data is not None
+        assert self.recipe.size is not None
+        return load(self.recipe.data, self.recipe.size, fit=self.recipe.fit)
+
+    def _changes(self, images: ImageSet) -> str:
+        """How these differ from the images that the run began with, by name; empty where they do not."""
+        began_with = self.data()
+        if list(images.digests) == began_with["digests"]:
+            return ""
+        then = dict(zip(began_with["names"], began_with["digests"], strict=True))
+        now = dict(zip(images.names, images.digests, strict=True))
+        kinds = {
+            "added": [name for name in now if name not in then],
+            "gone": [name for name in then if name not in now],
+            "changed": [name for name in now if name in then and now[name] != then[name]],
+        }
+        return ", ".join(f"{kind} {_few(names)}" for kind, names in kinds.items() if names) or "in another order"
+
+    def config(self) -> dict[str, Any]:
+        """What config.json holds: the recipe's name, settings, the data set's fingerprint, versions."""
+        content: dict[str, Any] = json.loads((self.path / "config.json").read_text())
+        return content
 
     def data(self) -> dict[str, list[str]]:
         """The images' names and digests, in the order of their indices."""
         file = self.path / "data.json"
         try:
             content = json.loads(file.read_text())
-            return {name: list(content[name]) for name in ("names", "digests")}
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as cause:
+            data = {name: list(content[name]) for name in ("names", "digests")}
+            if {type(x) for x in (*data["names"], *data["digests"])} != {str} or len(data["names"]) != len(
+                data["digests"]
+            ):
+                raise TypeError("expected a name and a digest of each image")
+            return data
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
             raise InputError(f"{file}: not the list of a run's images ({cause})") from cause
 
     def settle(self, recipe: Recipe, name: str) -> Self:
@@ -158,14 +211,17 @@ class Run:
                     f"{field.name}: {self.path} was begun with {then}, got {now}; "
                     "only iterations may change: use the first value, another --out, or --overwrite"
                 )
-        found = checkpoint.latest(self.path / "checkpoints")
-        done = int(found.name) if found else 0
-        iterations = max(recipe.iterations or self.recipe.iterations or 0, done)
+        iterations = max(recipe.iterations or self.recipe.iterations or 0, self.saved_iteration() or 0)
         settled = dataclasses.replace(self.recipe, iterations=iterations, device=recipe.device)
         if settled != self.recipe:
-            config = json.loads((self.path / "config.json").read_text())
-            _write_config(self.path, config | {"settings": dataclasses.asdict(settled)})
+            config = self.config() | {"settings": dataclasses.asdict(settled)}
+            _write_json(self.path / "config.json", config, indent=2)
         return dataclasses.replace(self, recipe=settled)
+
+    def saved_iteration(self) -> int | None:
+        """The iteration of the newest checkpoint; None where there is none."""
+        found = checkpoint.newest_first(self.path / "checkpoints")
+        return int(found[0].name) if found else None
 
     def remove(self) -> None:
         """Deletes the run and nothing else that may lie in its directory."""
@@ -180,23 +236,29 @@ class Run:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    def learner(self, *, precision: Precision | None = None) -> Learner:
-        """The learner as its last checkpoint has it; a new one where there is none.
+    def resume(self, *, precision: Precision | None = None) -> tuple[Learner, Guard]:
+        """The learner and its guard as the newest whole checkpoint has them; new ones where there is none.
 
         Args:
             precision: of the network, where it is to be another than in learning.
+
+        Raises:
+            InputError: there are checkpoints and none is whole.
         """
         recipe = dataclasses.replace(self.recipe, precision=precision) if precision else self.recipe
         device = choose_device(recipe.device)
-        learner = build_learner(recipe, device)
-        found = checkpoint.latest(self.path / "checkpoints")
-        if found:
-            tensors, state = checkpoint.read(found)
-            try:
-                _restore(learner, {name: tensor.to(device) for name, tensor in tensors.items()}, state)
-            except (RuntimeError, ValueError, KeyError) as cause:
-                raise InputError(f"{found}: not a checkpoint of the settings in {self.path}/config.json") from cause
-        return learner
+        learner, guard = build_learner(recipe, device), Guard(active=recipe.guard == "on")
+        assert recipe.size is not None
+        like = torch.zeros(1, 3, recipe.size, recipe.size, device=device)
+        digests = self.data()["digests"]
+        state = saved.load(self.path / "checkpoints", learner, guard, digests, like, recipe.seed)
+        if state and state["versions"] != versions():
+            log.warning("%s: other versions than now saved it; what follows may differ in the last bits", self.path)
+        return learner, guard
+
+    def learner(self, *, precision: Precision | None = None) -> Learner:
+        """The learner of `resume`."""
+        return self.resume(precision=precision)[0]
 
     def learned(self, *, precision: Precision | None = None) -> Learner:
         """The learner of a run that has one: `learner`, but never a new one.
@@ -204,17 +266,32 @@ class Run:
         Raises:
             InputError: the run has no checkpoint yet.
         """
-        if checkpoint.latest(self.path / "checkpoints") is None:
+        if self.saved_iteration() is None:
             raise InputError(f"{self.path}: nothing learned yet (no checkpoint); let `anasyn learn {self.name}` go on")
         return self.learner(precision=precision)
 
-    def save(self, learner: Learner) -> None:
-        """Writes a checkpoint of the learner as it stands."""
-        state = {"iteration": learner.iteration}
-        checkpoint.write(self.path / "checkpoints", learner.iteration, _tensors(learner), state)
+    def save(self, learner: Learner, guard: Guard) -> None:
+        """Writes a checkpoint of the learner as it stands, after the metrics that lead up to it.
+
+        Raises:
+            Divergence: something is not finite; nothing is written.
+        """
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists():
+            checkpoint.flush(metrics)
+        about = {
+            "recipe": self.name,
+            "settings": dataclasses.asdict(self.recipe),
+            "data": self.data(),
+            "versions": versions(),
+        }
+        saved.save(self.path / "checkpoints", learner, guard, about)
 
     def log(self, record: Record) -> None:
-        """Appends one iteration's line to metrics.jsonl."""
+        """Writes one iteration's line to metrics.jsonl; lines of it and after it, which a rollback left, go.
+
+        A number that is not one is written as Python's json writes it, NaN or Infinity: it is not hidden.
+        """
         line: dict[str, Any] = {
             "iteration": record.iteration,
             "loss": record.loss,
@@ -225,23 +302,33 @@ class Run:
         }
         if record.events:
             line["events"] = list(record.events)
+        if record.rolled_back:
+            self.rewind(record.iteration - 1)
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def metrics(self, upto: int | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, to iteration ``upto``; a last line that was cut off is left out."""
         file = self.path / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.is_file() else []
         try:
+            lines = file.read_text().splitlines() if file.is_file() else []
             whole = [json.loads(line) for line in lines if line.endswith("}")]
             return [line for line in whole if upto is None or line["iteration"] <= upto]
-        except (json.JSONDecodeError, KeyError, TypeError) as cause:
+        except (ValueError, KeyError, TypeError, RecursionError) as cause:
             raise InputError(f"{file}: not one JSON object an iteration ({cause})") from cause
 
     def diagnosis(self) -> dict[str, Any] | None:
         """What `anasyn diagnose` said of the run; None where it has not been asked since the run last went on."""
         file = self.path / "diagnosis.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        if not file.is_file():
+            return None
+        try:
+            told: dict[str, Any] = json.loads(file.read_text())
+            if not isinstance(told, dict):
+                raise TypeError("expected an object")
+            return told
+        except (ValueError, TypeError, RecursionError) as cause:
+            raise InputError(f"{file}: no diagnosis ({cause}); remove it, and ask anew by `anasyn diagnose`") from cause
 
     def rewind(self, iteration: int) -> None:
         """Takes back the lines of metrics.jsonl after the iteration that a run goes on from."""
@@ -260,32 +347,25 @@ class Run:
         return load_file(self.path / "latents.safetensors")["z"]
 
 
-def _write_config(path: Path, config: dict[str, Any]) -> None:
-    """config.json, whole or not at all."""
-    partial = path / "config.json.partial"
-    partial.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    partial.rename(path / "config.json")
+def versions() -> dict[str, str]:
+    """Of what decides a run's numbers."""
+    return {
+        "anasyn": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+    }
 
 
-def _tensors(learner: Learner) -> dict[str, Tensor]:
-    """All that a learner is, by name: the weights, what the optimiser keeps of each, and the chains."""
-    tensors = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
-    for number, slots in learner.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{slot}": tensor for slot, tensor in slots.items() if tensor is not None}
-    return tensors | {f"chains.{name}": tensor for name, tensor in learner.chains.state_dict().items()}
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
-def _restore(learner: Learner, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """The inverse of `_tensors`."""
-
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    learner.model.load_state_dict(under("model."))
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in under("optimizer.").items():
-        number, slot = name.split(".")
-        slots.setdefault(int(number), {})[slot] = tensor
-    learner.optimizer.load_state_dict(learner.optimizer.state_dict() | {"state": slots})
-    learner.chains.load_state_dict(under("chains."))
-    learner.iteration = state["iteration"]
+def _write_json(file: Path, content: dict[str, Any], indent: int | None = None) -> None:
+    """A file of JSON, whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(content, indent=indent) + "\n")
+    checkpoint.flush(partial)
+    os.replace(partial, file)

@@ -2,23 +2,34 @@
 
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
 from ..data.images import ImageSet
-from ..learning import Divergence, Record, constant, learn, linear_decay
-from .directory import Learner, Run
+from ..learning import Divergence, Guard, Record, constant, learn, linear_decay, non_finite
+from .directory import Run
+from .saved import Learner
 
 __all__ = ["advance"]
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
-def advance(run: Run, learner: Learner, images: ImageSet) -> Generator[Record, None, None]:
+def advance(
+    run: Run, learner: Learner, guard: Guard, images: ImageSet, *, news: tuple[str, ...] = ()
+) -> Generator[Record, None, None]:
     """Learns from where ``learner`` stands to the run's last iteration, yielding each iteration's record.
 
     Whoever stops reading stops the run after a whole iteration, saved.
 
+    Args:
+        run: where to.
+        learner, guard: of `Run.resume`.
+        images: the run's own.
+        news: what is to be told with the first record.
+
     Raises:
-        Divergence: the learner cannot go on; the run is saved as it was before.
+        Divergence: the learner cannot go on; the run is saved as its last good state has it, and the refused
+            iteration's numbers and the cause end metrics.jsonl.
     """
     recipe = run.recipe
     assert recipe.iterations is not None
@@ -30,16 +41,24 @@ def advance(run: Run, learner: Learner, images: ImageSet) -> Generator[Record, N
         seed=recipe.seed,
         batch_size=recipe.batch_size,
         schedule=linear_decay if recipe.schedule == "linear" else constant,
+        guard=guard,
     )
     saved = time.monotonic()
     try:
         for record in records:
+            record = replace(record, events=(*news, *record.events))
+            news = ()
             run.log(record)
-            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                run.save(learner)
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS and non_finite(learner) is None:
+                run.save(learner, guard)
                 saved = time.monotonic()
             yield record
-    except (Divergence, GeneratorExit):
-        run.save(learner)
+    except Divergence as trouble:
+        if trouble.record:
+            run.log(trouble.record)
+        run.save(learner, guard)
         raise
-    run.save(learner)
+    except GeneratorExit:
+        run.save(learner, guard)
+        raise
+    run.save(learner, guard)

@@ -1,0 +1,98 @@
+"""A storm of random settings: none hangs, none saves what is not finite, each learns or stops with its cause named."""
+
+import math
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from anasyn.data.sources import load
+from anasyn.learning import Divergence
+from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale
+from anasyn.run import Run, advance, session
+
+ITERATIONS = 30
+CAUSES = ("nan", "inf", "z has left", "left the data's range", "grown past", "acceptance_rate below", "times its first",
+          "weights are not finite")  # fmt: skip
+MODELS = ["generator", "descriptor"]
+SET = {"generator": "drawn-cats", "descriptor": "drawn-egrets"}
+
+
+def settings(model: str, number: int) -> Recipe:
+    """δ from 1e-4 to 10, rate from 1e-5 to 1, σ or s from 0.01 to 3, 1 to 100 steps, the rest drawn too."""
+    rng = random.Random(f"{model} {number}")
+
+    def between(low: float, high: float) -> float:
+        return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+    common = {
+        "data": SET[model],
+        "size": 16,
+        "width": 8,
+        "precision": "float32",
+        "iterations": ITERATIONS,
+        "batch_size": 4,
+        "step_size": between(1e-4, 10),
+        "learning_rate": between(1e-5, 1),
+        "num_steps": round(between(1, 100)),
+        "kernel": rng.choice(["langevin", "mala", "hmc"]),
+        "leapfrog_steps": rng.randint(1, 3),
+        "optimizer": rng.choice(["adam", "sgd"]),
+        "seed": number,
+    }
+    if model == "generator":
+        recipe: Recipe = GeneratorRecipe(**common, sigma=between(0.01, 3), latent_dim=rng.choice([1, 2, 8]))
+    else:
+        starts = ["auto", "mean", "reference", "uniform", "data", "persistent"]
+        recipe = DescriptorRecipe(**common, reference_std=between(0.01, 3), start=rng.choice(starts))
+    return recipe.resolve(Scale(num_images=16, smaller_side=16, has_bfloat16=False))
+
+
+def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Learns with settings number ``number`` and checks how it ends; the cause where it stopped."""
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
+    recipe = settings(model, number)
+    images = load(SET[model], 16)
+    run = Run.create(folder / f"{number}", model, recipe, images)
+    learner, guard = run.resume()
+    began, trouble, records = time.monotonic(), None, []
+    try:
+        records += advance(run, learner, guard, images)
+    except Divergence as cause:
+        trouble = str(cause)
+    assert time.monotonic() - began < 300, recipe
+    saved = run.learned()  # reading refuses a checkpoint with a value that is not finite
+    if trouble:
+        assert any(cause in trouble for cause in CAUSES), trouble
+        assert "rollbacks did not help" in trouble
+        assert trouble in run.metrics()[-1].get("events", []) or "weights are not finite" in trouble
+        return trouble
+    record = records[-1]
+    assert saved.iteration == ITERATIONS
+    assert all(math.isfinite(x) for x in (record.loss, *record.measures.values())), record
+    if model == "generator":
+        first = run.metrics()[0]["mse"]
+        assert record.measures["mse"] < 2 * first or guard.worse, (recipe, first, record)
+        assert record.measures["z_mean_square"] <= 25
+    else:
+        limits = learner.limits(torch.zeros(1, 3, 16, 16))
+        assert record.measures["pixel_max"] <= limits["pixel_max"]
+        assert abs(record.measures["energy_gap"]) <= 10 * limits["energy_gap"]
+    return None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_ten_random_settings_are_weathered(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        weather(model, number, tmp_path, monkeypatch)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("model", MODELS)
+def test_two_hundred_random_settings_are_weathered(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = [weather(model, number, tmp_path, monkeypatch) for number in range(200)]
+    assert any(stopped), "settings as wild as these are not all harmless"
+    assert not all(stopped)
+    print(f"{model}: {sum(cause is None for cause in stopped)} learned, {sum(map(bool, stopped))} stopped")
