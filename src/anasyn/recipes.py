@@ -200,7 +200,10 @@ def choices_of(each: dataclasses.Field[Any]) -> tuple[str, ...]:
 RECIPES: dict[str, Recipe] = {
     "generator": GeneratorRecipe(),
     "descriptor": DescriptorRecipe(),
-    "lion-tiger": GeneratorRecipe(data="lion-tiger", fit="stretch", size=64, latent_dim=2),
+    # One transition an iteration: every image's chain moves at each of them, and the weights wait for it less.
+    "lion-tiger": GeneratorRecipe(
+        data="lion-tiger", fit="stretch", size=64, latent_dim=2, num_steps=1, learning_rate=0.005
+    ),
     "egret": DescriptorRecipe(data="egret", fit="stretch", size=64),
     # The demonstration: as long as someone waits who has just cloned the repository.
     "drawn-cats": GeneratorRecipe(data="drawn-cats", size=64, latent_dim=2, iterations=450),

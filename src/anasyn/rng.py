@@ -1,11 +1,12 @@
 """Random numbers without stored state: each draw's generator is derived from (seed, purpose, iteration)."""
 
 import hashlib
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["derive", "standard_normal"]
+__all__ = ["Drawn", "Rng", "derive", "standard_normal", "uniform"]
 
 
 def derive(
@@ -27,11 +28,32 @@ def derive(
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little"))
 
 
-def standard_normal(like: Tensor, rng: torch.Generator) -> Tensor:
+class Drawn(NamedTuple):
+    """The numbers of one MCMC transition, drawn ahead: what stands for a generator inside a compiled function."""
+
+    normal: Tensor  # of the position's shape
+    uniform: Tensor | None  # one a chain, (n,); None for a kernel that makes no test
+
+
+Rng = torch.Generator | Drawn
+"""Where a transition's random numbers come from."""
+
+
+def standard_normal(like: Tensor, rng: Rng) -> Tensor:
     """N(0, I) noise of the shape, dtype, device and memory format of ``like``.
 
     PyTorch fills a channels-last tensor number by number on a CPU, eight times slower than a flat one:
     the noise is drawn flat and viewed in ``like``'s order.
     """
+    if isinstance(rng, Drawn):
+        return rng.normal
     flat = torch.randn(like.numel(), generator=rng, dtype=like.dtype, device=like.device)
     return flat.as_strided(like.shape, torch.empty_like(like).stride())
+
+
+def uniform(like: Tensor, rng: Rng) -> Tensor:
+    """Numbers uniform over [0, 1) of the shape, dtype and device of ``like``."""
+    if isinstance(rng, Drawn):
+        assert rng.uniform is not None
+        return rng.uniform
+    return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device)

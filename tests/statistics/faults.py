@@ -156,16 +156,16 @@ FAULTS: dict[str, Fault] = {
         ACCEPT, {KEPT: "State(position, value, state.gradient, state.step_size)"}, (*MALA, *HMC)
     ),
     "one acceptance for all chains": Fault(
-        ACCEPT, {"torch.rand(log_alpha.shape,": "torch.rand(1,"}, ("independence, MALA", "independence, HMC")
+        ACCEPT, {"uniform(log_alpha, rng)": "uniform(log_alpha[:1], rng)"}, ("independence, MALA", "independence, HMC")
     ),
     "every proposal accepted": Fault(
         ACCEPT,
-        {"uniform.log() < log_alpha": "log_alpha.isfinite()"},
+        {"uniform(log_alpha, rng).log() < log_alpha": "log_alpha.isfinite()"},
         ("moments, MALA, bimodal 1-d", "moments, HMC, bimodal 1-d", *MALA, *HMC),
     ),
     "momentum not refreshed": Fault(
         STEP,
-        {"standard_normal(state.position, rng)": "standard_normal(state.position, torch.Generator().manual_seed(0))"},
+        {"standard_normal(state.position, rng)": "standard_normal(state.position, type(rng)().manual_seed(0))"},
         ("moments, HMC, bimodal 1-d", *HMC),
     ),
     "kinetic energy left out": Fault(
@@ -194,7 +194,7 @@ FAULTS: dict[str, Fault] = {
     "prior doubled": Fault(GENERATOR + "log_prior", {"-0.5 * (z**2)": "-(z**2)"}, (*ADJUSTED, *JOINT)),
     "prior left out": Fault(GENERATOR + "log_prior", {"-0.5 * (z**2)": "0 * (z**2)"}, (*ADJUSTED, *JOINT)),
     "likelihood divided by the batch": Fault(
-        GENERATOR + "log_likelihood", {".sum(1) / (2": ".sum(1) / (len(z) * 2"}, (*ADJUSTED, *JOINT)
+        GENERATOR + "log_likelihood", {"-squares / (2": "-squares / (len(z) * 2"}, (*ADJUSTED, *JOINT)
     ),
     "likelihood with σ for σ²": Fault(
         GENERATOR + "log_likelihood", {"(2 * self.sigma**2)": "(2 * self.sigma)"}, (*ADJUSTED, *JOINT)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from .. import mcmc
 from ..models import Generator
@@ -71,8 +72,8 @@ class GeneratorLearner:
         z = state.position
 
         # Learning step: ascend Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖² / 2σ²     (8–10)
-        squares = ((images - self.model(z)) ** 2).flatten(1)
-        loss = squares.sum(1).mean() / (2 * self.model.sigma**2)
+        squares = mse_loss(self.model(z), images, reduction="none")
+        loss = squares.sum() / len(images) / (2 * self.model.sigma**2)
         self.optimizer.zero_grad()
         loss.backward()
         record = Record.of(

@@ -2,6 +2,7 @@
 
 from .adaptation import Stability, adapt, stability, warm_up
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
+from .compiled import Compiled
 from .hmc import HMC, leapfrog
 from .kernel import Info, Kernel, LogDensity, State, draws, init, run
 from .langevin import MALA, Langevin
@@ -11,6 +12,7 @@ __all__ = [
     "MALA",
     "Chains",
     "ColdChains",
+    "Compiled",
     "Info",
     "Kernel",
     "Langevin",

@@ -1,10 +1,12 @@
 """What every MCMC kernel shares: the chains' state, what a step tells, and the two loops over steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
+
+from ..rng import Rng
 
 __all__ = ["Info", "Kernel", "LogDensity", "State", "draws", "init", "run"]
 
@@ -36,7 +38,7 @@ class Kernel(Protocol):
     @property
     def step_size(self) -> float | Tensor: ...
 
-    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]: ...
+    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]: ...
 
     def with_step_size(self, step_size: float | Tensor) -> Self: ...
 
@@ -47,6 +49,14 @@ def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]
     Rows are independent, so the gradient of the sum is the gradient of each. Nothing is accumulated in
     the weights behind ``log_density``.
     """
+    if torch.compiler.is_compiling():  # the compiler follows torch.func, and not autograd.grad
+
+        def total(position: Tensor) -> tuple[Tensor, Tensor]:
+            value = log_density(position)
+            return value.sum(), value
+
+        gradient, (_, value) = torch.func.grad_and_value(total, has_aux=True)(position)
+        return value, gradient
     with torch.enable_grad():
         position = position.detach().requires_grad_()
         value = log_density(position)
@@ -61,7 +71,7 @@ def per_chain(value: Tensor, like: Tensor) -> Tensor:
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """The inner product of each chain's two events, (n,)."""
-    return (a * b).flatten(1).sum(1)
+    return (a * b).sum(tuple(range(1, a.dim())))  # flatten would copy images that are channels-last
 
 
 def init(log_density: LogDensity, position: Tensor, step_size: float | Tensor) -> State:
@@ -94,14 +104,18 @@ def run(
     Returns:
         the last state, and over the steps the mean acceptance rate and whether any diverged, (n,) each.
     """
-    state = init(log_density, position, kernel.step_size)
+    return transitions(kernel, log_density, init(log_density, position, kernel.step_size), [rng] * num_steps)
+
+
+def transitions(kernel: Kernel, log_density: LogDensity, state: State, rngs: Sequence[Rng]) -> tuple[State, Info]:
+    """One transition for each source of random numbers; the mean acceptance rate and whether any diverged."""
     acceptance = torch.zeros_like(state.log_density)
     divergent = torch.zeros_like(state.log_density, dtype=torch.bool)
-    for _ in range(num_steps):
+    for rng in rngs:
         state, info = kernel.step(log_density, state, rng)
         acceptance = acceptance + info.acceptance_rate
         divergent = divergent | info.divergent
-    return state, Info(acceptance / max(num_steps, 1), divergent)
+    return state, Info(acceptance / max(len(rngs), 1), divergent)
 
 
 def draws(

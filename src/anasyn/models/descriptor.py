@@ -42,7 +42,7 @@ class Descriptor(nn.Module):
 
     def energy(self, images: Tensor) -> Tensor:
         """E_θ(Y) = ‖Y‖²/2s² − f_θ(Y), (n,).                                                        (13)"""
-        norm: Tensor = (images**2).flatten(1).sum(1) / (2 * self.reference_std**2)
+        norm: Tensor = (images**2).sum(tuple(range(1, images.dim()))) / (2 * self.reference_std**2)
         return norm - self(images)
 
     def log_density(self, images: Tensor) -> Tensor:

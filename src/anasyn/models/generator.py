@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from ..rng import standard_normal
 
@@ -51,10 +52,8 @@ class Generator(nn.Module):
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
-        residual = (images - self(z)).flatten(1)
-        return -(residual**2).sum(1) / (2 * self.sigma**2) - 0.5 * residual.shape[1] * math.log(
-            2 * math.pi * self.sigma**2
-        )
+        squares = mse_loss(self(z), images, reduction="none").sum(tuple(range(1, images.dim())))
+        return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * math.log(2 * math.pi * self.sigma**2)
 
     def log_joint(self, z: Tensor, images: Tensor) -> Tensor:
         """log p(Y, z; W) = log p(Y | z) + log p(z), (n,); by z the log-posterior but for a constant.   (3, 4)

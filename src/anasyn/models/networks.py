@@ -31,7 +31,7 @@ def deconv(
         ValueError: ``size`` is below 8 or too small for that many doublings.
     """
     base = _coarsest_side(size, len(widths))
-    layers: list[nn.Module] = [nn.Linear(latent_dim, widths[0] * base**2), nn.Unflatten(1, (widths[0], base, base))]
+    layers: list[nn.Module] = [nn.Linear(latent_dim, widths[0] * base**2), Square(widths[0], base)]
     for width, narrower in zip(widths, [*widths[1:], channels], strict=True):
         layers += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1)]
     layers += [nn.Tanh(), Crop(size)]
@@ -74,7 +74,7 @@ def conv(
         else:
             layers += [nn.Conv2d(width, wider, 3, padding=1)]
         layers += [nn.LeakyReLU(0.2)]
-    layers += [nn.Flatten(), Head(widths[-1] * side**2)]
+    layers += [Head(widths[-1] * side**2)]
     return channels_last(nn.Sequential(*layers))
 
 
@@ -84,6 +84,21 @@ def channels_last(network: nn.Sequential) -> nn.Sequential:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+class Square(nn.Module):
+    """Each row of features as a square of ``width`` channels, (n, side² · width) → (n, width, side, side).
+
+    Channels-last in memory, as all that follows: in the other format the first layer's gradient is slow.
+    """
+
+    def __init__(self, width: int, side: int):
+        super().__init__()
+        self.width = width
+        self.side = side
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.unflatten(1, (self.side, self.side, self.width)).permute(0, 3, 1, 2)
 
 
 class Crop(nn.Module):
@@ -98,14 +113,18 @@ class Crop(nn.Module):
 
 
 class Head(nn.Linear):
-    """Σ_k w_k x_k of each image's features, (n, k) → (n,), summed in the weights' precision whatever the features'."""
+    """Σ_k w_k x_k of each image's features, (n, c, h, w) → (n,), summed in the weights' precision, not the features'.
+
+    The features are flattened as they lie in memory, channels last. Flattened in the order of their shape they would
+    be copied, and their gradient would come back in the other format, slow in every layer below.
+    """
 
     def __init__(self, features: int):
         super().__init__(features, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            return super().forward(features.to(self.weight.dtype)).squeeze(1)
+            return super().forward(features.permute(0, 2, 3, 1).flatten(1).to(self.weight.dtype)).squeeze(1)
 
 
 @contextmanager
