@@ -1,6 +1,7 @@
 # `make demo` and `make test` set up what they need; nothing is installed outside .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+EXTRAS ?= dev
 FUZZ_SECONDS ?= 60
 
 .PHONY: demo test test-statistics test-crash test-storm fuzz lint types bench install clean
@@ -37,6 +38,8 @@ types: install
 	$(BIN)/mypy
 
 bench: install
+	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/all.py
 	$(BIN)/python benchmarks/recipes.py $(BENCH)
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/guarding.py
@@ -45,7 +48,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 clean:

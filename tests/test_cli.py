@@ -24,6 +24,7 @@ from anasyn.evaluation import sliced_wasserstein
 from anasyn.learning import Guard
 from anasyn.mcmc.chains import mean_image
 from anasyn.recipes import RECIPES, kinds_of
+from anasyn.report.live import is_live
 
 PROGRAM = Path(sys.executable).with_name("anasyn")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
@@ -439,7 +440,8 @@ def test_evaluating_prints_one_json_object(
 def test_the_report_of_several_runs(command: Command, generator: Path, descriptor: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     assert command("report", generator, descriptor, "--out", out) == (0, f"{out}\n", "")
-    assert out.read_text().count("<h1>") == 2
+    assert "<h1>2 runs compared</h1>" in out.read_text()
+    assert out.read_text().count("<article id=") == 2
     assert command("report", descriptor) == (0, f"{descriptor / 'report.html'}\n", "")
     assert (descriptor / "report.html").read_text().count("<h1>") == 1
 
@@ -856,7 +858,40 @@ def test_a_divergent_run_fails_with_its_cause_and_its_weights(
         assert len(tensors) > 4
         assert all(tensor.isfinite().all() for tensor in tensors.values())
         assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000000"]
-        assert not (tmp_path / "report.html").exists()
+        assert "the weights are not finite; 8 rollbacks did not help" in (tmp_path / "report.html").read_text()
+
+
+def test_a_stopped_run_leaves_its_report_so_far(
+    command: Command, cats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the final one is missing the same command draws it, though the last iteration is done."""
+    learn = ("learn", "generator", "--data", cats, "--out", tmp_path / "run", *SMALL, "--quiet")
+    report = tmp_path / "run" / "report.html"
+    with monkeypatch.context() as patch:
+        patch.setattr("anasyn.report.live.Pace.is_due", lambda self: True)
+        patch.setattr("anasyn.report.gallery.write", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert command(*learn).status == 130
+    assert is_live(report)
+    assert command(*learn).status == 0
+    assert is_live(report) is False
+    assert (tmp_path / "run" / "figures" / "loss.png").exists()
+
+
+def test_a_run_is_logged_to_a_service(command: Command, cats: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install 'anasyn[tensorboard]' to have this tested")
+    learn = ("learn", "generator", "--data", cats, "--out", tmp_path / "run", *SMALL, "--quiet")
+    assert command(*learn, "--log", "tensorboard").status == 0
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.*"))
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg", "png"])
+def test_figures_for_paper_are_written(form: str, command: Command, generator: Path, tmp_path: Path) -> None:
+    done = command("figures", generator, "--format", form, "--out", tmp_path / "paper")
+    assert done.status == 0
+    paths = [Path(line) for line in done.out.splitlines()]
+    assert {path.stem for path in paths} >= {"training", "reconstructions", "interpolation", "loss"}
+    assert all(path.suffix == f".{form}" and path.stat().st_size > 1000 for path in paths)
+    refused(command("figures", generator, "--format", form, "--out", tmp_path / "paper"), "paper", "empty")
 
 
 @pytest.mark.parametrize(

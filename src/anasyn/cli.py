@@ -1,6 +1,7 @@
 """The command line: ``anasyn COMMAND``. What is slow to import is imported by the command that needs it."""
 
 import argparse
+import ctypes
 import dataclasses
 import errno
 import io
@@ -9,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MOST_Z = 100  # of an interpolation; z ~ N(0, I)
 MOST_POINTS = 64
 
@@ -125,6 +127,10 @@ def parser() -> argparse.ArgumentParser:
     diagnose = command("diagnose", diagnose_command, "how far a run's chains can be believed: a verdict, its reasons")
     diagnose.add_argument("--json", action="store_true", help="as JSON")
 
+    figures = command("figures", figures_command, "each figure at publication size, for a paper")
+    figures.add_argument("--format", choices=("pdf", "png", "svg"), default="pdf", help="of the files (pdf)")
+    figures.add_argument("--out", type=Path, metavar="DIR", help="where to (RUN/paper)")
+
     report = command("report", report_command, "one self-contained HTML file about one or more runs", run=False)
     report.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="directory of a learning run")
     report.add_argument("--out", type=Path, metavar="FILE", help="where to (report.html in the first RUN)")
@@ -158,6 +164,7 @@ def add_recipe(recipes: Any, name: str, recipe: Recipe) -> None:
         "--accept-new-data", action="store_true", help="go on though images were added, removed or changed"
     )
     sub.add_argument("--strict", action="store_true", help="refuse a bad file among the images; else it is skipped")
+    sub.add_argument("--log", choices=("tensorboard", "wandb"), help="tell this service of the run as well")
     sub.add_argument("--quiet", action="store_true", help="say nothing but warnings")
     for field in dataclasses.fields(recipe):
         default = getattr(recipe, field.name)
@@ -217,6 +224,7 @@ def learn_command(arguments: argparse.Namespace) -> int:
 def learn_in(path: Path, arguments: argparse.Namespace, asked: Recipe) -> int:
     """What ``learn`` does in a directory that no other process learns in."""
     from .learning import Divergence
+    from .report.live import Live, is_live
     from .run import Run, advance
 
     tell = (lambda line: None) if arguments.quiet else say
@@ -234,23 +242,46 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Recipe) -> int:
         tell(line)
     learner, guard = run.resume()
     assert run.recipe.iterations is not None
-    # The report is written last; while learning goes on there is none.
-    if learner.iteration >= run.recipe.iterations and (run.path / "report.html").exists() and not news:
+    report = run.path / "report.html"
+    # The final report is written last; while learning goes on there is none, or a light one that says so.
+    if learner.iteration >= run.recipe.iterations and report.exists() and not is_live(report) and not news:
         tell(f"finished at iteration {learner.iteration}; more with --iterations N")
         print(run.path / "figures")
         return 0
-    for outdated in ("report.html", "diagnosis.json"):
-        (run.path / outdated).unlink(missing_ok=True)
+    log = None
+    if arguments.log:
+        from .report.loggers import open_log
+
+        log = open_log(arguments.log, run, images)
+    for outdated in (report, run.path / "diagnosis.json"):
+        outdated.unlink(missing_ok=True)
+    live = Live(run, images)
+
+    def tell_of(record: "Record") -> None:
+        for event in record.events:
+            say(f"warning: iteration {record.iteration}: {event}")
+        live.update(learner)
+        if log:
+            log.update(learner, record)
+
+    keep_freed_memory()
     records = advance(run, learner, guard, images, news=(f"images: {news}",) if news else ())
     try:
-        stopped_by = advance_showing(records, run.recipe.iterations, quiet=arguments.quiet)
+        stopped_by = advance_showing(records, run.recipe.iterations, tell_of, quiet=arguments.quiet)
     except Divergence as trouble:
         for event in trouble.record.events[:-1] if trouble.record else ():
             say(f"warning: {event}")
         advice = f"; begin another run with {trouble.advice}" if trouble.advice else ""
         saved = run.saved_iteration()
         kept = "nothing is saved" if saved is None else f"the run is saved as it was at iteration {saved}"
+        if saved is not None:
+            from .report import html
+
+            html.write([run])
         return fail(1, f"{trouble}; {kept}{advice}")
+    finally:
+        if log:
+            log.close(learner)
     if stopped_by:
         say(f"stopped and saved at iteration {learner.iteration}; the same command goes on from there")
         return 128 + stopped_by
@@ -262,6 +293,15 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Recipe) -> int:
     html.write([run])
     print(run.path / "figures")
     return 0
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep what a step frees for the next one: glibc gives it back, and fetches it page by page."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt:
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
 def begin(path: Path, name: str, asked: Recipe, *, strict: bool, overwrite: bool) -> tuple["Run", "ImageSet"]:
@@ -297,14 +337,15 @@ def settings_lines(run: "Run", asked: Recipe) -> Iterator[str]:
         yield f"  temperature is not 1: chains sample p^(1/{run.recipe.temperature:g}), not the model's density"
 
 
-def advance_showing(records: Generator["Record", None, None], last: int, *, quiet: bool) -> int | None:
+def advance_showing(
+    records: Generator["Record", None, None], last: int, tell_of: Callable[["Record"], None], *, quiet: bool
+) -> int | None:
     """Advances a run to its last iteration or to a signal, whose number is returned; shows how it goes."""
     from .progress import show
 
     with stop_signals() as stopped:
         for record in show(records, last, quiet=quiet):
-            for event in record.events:
-                say(f"warning: iteration {record.iteration}: {event}")
+            tell_of(record)
             if stopped:
                 records.close()
                 return stopped[0]
@@ -417,9 +458,21 @@ def report_command(arguments: argparse.Namespace) -> int:
 
     runs = [Run.open(path) for path in arguments.runs]
     for run in runs:
-        if run.diagnosis() is None and find_spec("arviz"):
+        if run.saved_iteration() is not None and run.diagnosis() is None and find_spec("arviz"):
             diagnosis.write(run)
     print(html.write(runs, arguments.out))
+    return 0
+
+
+def figures_command(arguments: argparse.Namespace) -> int:
+    """Each figure of a run at publication size."""
+    from .report import paper
+    from .run import Run
+
+    if arguments.out:
+        require_empty(arguments.out)
+    for path in paper.write(Run.open(arguments.run), arguments.format, arguments.out):
+        print(path)
     return 0
 
 

@@ -1,122 +1,241 @@
-"""The report: one file that needs no other, in which names cannot be anything but text."""
+"""The report: one file that needs no other, of a run at any stage, in which names cannot be anything but text."""
 
-import base64
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from anasyn.data.drawn import draw_cats, drawn_factors
-from anasyn.data.images import ImageSet
+from anasyn.data.images import ImageSet, save_image
+from anasyn.data.sources import load
 from anasyn.errors import InputError
 from anasyn.learning import Record
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe
-from anasyn.report import html
-from anasyn.run import Run
-from anasyn.run.directory import FIGURES
+from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale
+from anasyn.report import contents, html, settings
+from anasyn.run import Run, advance
 
 HOSTILE = "<script>alert(1)<"
+COMMON: dict[str, Any] = {
+    "data": "drawn-cats", "size": 16, "width": 8, "iterations": 3, "num_steps": 2, "precision": "float32",
+}  # fmt: skip
+SCALE = Scale(num_images=16, smaller_side=16, has_bfloat16=False)
 
 
 class Page(HTMLParser):
-    """The tags with their attributes, and the text."""
+    """The tags with their attributes, the text, and the data for the scripts."""
 
     def __init__(self, path: Path):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
+        self.words: list[str] = []
+        self.data: list[Any] = []
+        self.inside: list[str] = []
         self.feed(path.read_text())
+        self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self.inside = [tag, dict(attrs).get("type") or ""]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = []
 
     def handle_data(self, data: str) -> None:
-        self.text += f" {data}"
+        if self.inside == ["script", "application/json"]:
+            self.data.append(json.loads(data, parse_constant=pytest.fail))
+        elif not self.inside:
+            self.words.append(data)
 
 
-def finished(path: Path, name: str) -> Run:
-    """A run with its figures, faked."""
-    common = {"data": f"/data/{HOSTILE} &amp; \"'", "size": 16, "num_steps": 2, "width": 8, "batch_size": 2}
-    recipe = (
-        GeneratorRecipe(**common, iterations=7, latent_dim=2, precision="float32")
-        if name == "generator"
-        else DescriptorRecipe(start="mean", **common, iterations=7, scale=1.0, precision="float32")
-    )
-    images = ImageSet((f"{HOSTILE}.png", "b.png"), draw_cats(drawn_factors(2), 16))
-    run = Run.create(path, name, recipe, images)
-    run.log(Record(5.0, 0.5, 0.03, {"mse": 0.5}, 6))
-    run.log(Record(1234.5678, 0.571, 0.03, {"mse": 0.123456}, 7, events=(HOSTILE,)))
-    (path / "figures").mkdir()
-    shown = ("loss.png", "samples.png") if name == "generator" else ("loss.png", "synthesis.png")
-    for figure in (*shown, "mine.png"):
-        (path / "figures" / figure).write_bytes(f"{name} {figure}".encode())
+def begun(path: Path, recipe: Recipe, name: str = "generator", images: ImageSet | None = None) -> Run:
+    return Run.create(path, name, recipe.resolve(SCALE), images or load("drawn-cats", 16))
+
+
+def learned(path: Path, recipe: Recipe, name: str = "generator", images: ImageSet | None = None) -> Run:
+    run = begun(path, recipe, name, images)
+    learner, guard = run.resume()
+    for _ in advance(run, learner, guard, images or run.images()):
+        pass
     return run
 
 
-def pictures(page: Page) -> list[bytes]:
-    sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    return [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
+def generator(path: Path, **settings: Any) -> Run:
+    return learned(path, GeneratorRecipe(**(COMMON | {"latent_dim": 2} | settings)))
 
 
-def test_one_run(tmp_path: Path) -> None:
-    run = finished(tmp_path / "run", "generator")
+def descriptor(path: Path, **settings: Any) -> Run:
+    return learned(path, DescriptorRecipe(**(COMMON | settings)), "descriptor")
+
+
+def test_a_generator(tmp_path: Path) -> None:
+    run = generator(tmp_path / "run", sigma=0.2)
     assert html.write([run]) == run.path / "report.html"
     page = Page(run.path / "report.html")
-    assert pictures(page) == [b"generator samples.png", b"generator loss.png"]
-    assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
-    text = " ".join(page.text.split())
-    assert "A generator learned from 2 images in 7 iterations" in text
-    assert "loss 1235" in text
-    assert "mse 0.1235" in text
-    assert "sigma 0.3" in text
-    assert "kernel mala" in text
+    assert "A generator learned from 16 images in 3 iterations" in page.text
+    assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
+    for heading in ("Explore the latent space", "Reconstructions", "The panel", "How learning went", "Reproduce"):
+        assert heading in page.words
+    assert page.text.count("MSE") == 16
+    explorer = next(data for data in page.data if "planes" in data)
+    assert explorer["points"] >= 33
+    assert sum("thumb" in (attributes.get("class") or "") for _, attributes in page.tags) == 16
+    assert "sigma 0.2 recipe: 0.3" in page.text
+    assert "anasyn learn generator --size 16" in page.text
     assert sorted(path.name for path in run.path.iterdir() if path.name.startswith("report")) == ["report.html"]
+    assert all("alt" in attributes for tag, attributes in page.tags if tag == "img")
+
+
+def test_the_mse_is_each_images_own(tmp_path: Path) -> None:
+    run = generator(tmp_path / "run")
+    learner, images = run.learned(), run.images()
+    shown = contents.content("run0", run, "it", 5_000_000)
+    for place in (0, 9):
+        made = learner.model(learner.chains.positions[place : place + 1])
+        target = images.pixels[place].float() / 127.5 - 1
+        assert shown["pairs"][place]["mse"] == pytest.approx(((target - made) ** 2).mean().item(), rel=1e-4)
+        z = ", ".join(f"{float(a):.2f}" for a in learner.chains.positions[place])
+        assert shown["pairs"][place]["z"] == f"z = ({z})".replace("-", "−")
+
+
+def test_a_descriptor(tmp_path: Path) -> None:
+    run = descriptor(tmp_path / "run")
+    page = Page(html.write([run]))
+    assert "A descriptor learned from 16 images in 3 iterations" in page.text
+    assert {"The chains", "energy E(Y) along the chains"} <= set(page.words)
+    chains = next(data for data in page.data if "steps" in data)
+    assert chains["steps"] == [0, 1, 2]
+    assert not any("planes" in data for data in page.data)
+
+
+def test_one_dimension_has_a_line_and_no_plane(tmp_path: Path) -> None:
+    page = Page(html.write([generator(tmp_path / "run", latent_dim=1)]))
+    assert "Explore the latent space" not in page.words
+    assert "z from −2 at the left to 2 at the right." in page.text
+
+
+def test_many_dimensions_have_principal_directions(tmp_path: Path) -> None:
+    page = Page(html.write([generator(tmp_path / "run", latent_dim=6)]))
+    explorer = next(data for data in page.data if "planes" in data)
+    assert explorer["planes"] == {"0 1": 0, "0 2": 1, "1 2": 2, "0 3": 3, "1 3": 4, "2 3": 5}
+    assert "1st principal direction" in page.text
+    assert "% of the variance" in page.text
 
 
 def test_several_runs(tmp_path: Path) -> None:
-    runs = [finished(tmp_path / name, name) for name in ("descriptor", "generator")]
-    out = tmp_path / "both.html"
-    assert html.write(runs, out) == out
-    page = Page(out)
-    assert pictures(page) == [
-        b"descriptor synthesis.png",
-        b"descriptor loss.png",
-        b"generator samples.png",
-        b"generator loss.png",
-    ]
-    assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1", "h1"]
+    runs = [generator(tmp_path / "one"), generator(tmp_path / "two", sigma=0.2), descriptor(tmp_path / "three")]
+    page = Page(html.write(runs, tmp_path / "all.html"))
+    assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
+    assert "3 runs compared" in page.words
+    assert {"generator (one)", "generator (two)", "descriptor"} <= set(page.words)
     assert not (runs[0].path / "report.html").exists()
+    columns = settings.differing(runs)
+    assert "kernel" in columns
+    assert "sigma" not in columns  # the descriptor has none
+    assert settings.differing(runs[:2]) == ["sigma"]
+    identifiers = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(identifiers) == len(set(identifiers))
 
 
 def test_it_needs_no_other_file(tmp_path: Path) -> None:
-    page = Page(html.write([finished(tmp_path / "run", "generator")]))
-    content = (tmp_path / "run" / "report.html").read_text()
-    assert not re.search(r"https?:|@import|url\(", content)
-    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "base", "form"} == set()
-    for _, attributes in page.tags:
-        assert not {name for name in attributes if name.startswith("on") or name in ("href", "srcset", "action")}
+    path = html.write([generator(tmp_path / "run")])
+    page = Page(path)
+    assert path.stat().st_size < 6e6
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "base", "form"}
+    for tag, attributes in page.tags:
+        assert not {name for name in attributes if name.startswith("on") or name in ("srcset", "action")}
+        assert (attributes.get("src") or "data:").startswith("data:")
+        assert (attributes.get("href") or "#").startswith("#"), tag
+    (policy,) = (a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert (policy or "").startswith("default-src 'none'")
+    assert not re.search(r"@import|url\((?!#)", path.read_text())
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
-    run = finished(tmp_path / HOSTILE, "generator")
-    config = json.loads((run.path / "config.json").read_text())
-    page = Page(html.write([Run.open(run.path)]))
-    assert "script" not in {tag for tag, _ in page.tags}
-    assert config["settings"]["data"] in page.text
-    assert str(run.path) in page.text
+    folder = tmp_path / f"{HOSTILE} &amp; \"'" / "data"
+    folder.mkdir(parents=True)
+    names = ("<script>.png", "</script><script>alert(2)<b>.png", "\"' onload=alert(3) {{ 7 * 7 }}.png")
+    for name, image in zip((n.replace("/", "∕") for n in names), draw_cats(drawn_factors(3), 16), strict=True):
+        save_image(folder / name, image)
+    images = load(str(folder), 16)
+    runs = [
+        learned(tmp_path / f"{HOSTILE}{kind}", recipe, kind, images)
+        for kind, recipe in {
+            "generator": GeneratorRecipe(**(COMMON | {"data": str(folder), "latent_dim": 2})),
+            "descriptor": DescriptorRecipe(**(COMMON | {"data": str(folder)})),
+        }.items()
+    ]
+    runs[0].log(Record(1.0, 0.5, 0.03, {}, 4, events=(HOSTILE,)))
+    plain = Page(html.write([generator(tmp_path / "plain")]))
+    for each in ([runs[0]], [runs[1]], runs):
+        page = Page(html.write(each, tmp_path / "page.html"))
+        assert sum(tag == "script" and not a.get("type") for tag, a in page.tags) == 1
+        assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags} | {"article", "ol", "h3", "i"}
+        assert not {name for _, attributes in page.tags for name in attributes if name.startswith("on")}
+        told = [*page.words, *(value or "" for _, attributes in page.tags for value in attributes.values())]
+        assert any("<script>.png" in text for text in told)
+        assert any(str(each[0].path) in text for text in told)
+        assert not any(text.strip() == "49" for text in told)
+    assert HOSTILE in Page(html.write([runs[0]])).text
 
 
-def test_a_run_without_figures_is_refused(tmp_path: Path) -> None:
-    run = finished(tmp_path / "run", "generator")
-    for name in ("loss.png", "samples.png"):
-        (run.path / "figures" / name).unlink()
-    with pytest.raises(InputError, match="no figures yet; let `anasyn learn generator` end first"):
+def test_what_is_not_a_number_breaks_nothing(tmp_path: Path) -> None:
+    run = generator(tmp_path / "run")
+    run.log(Record(math.nan, math.nan, math.inf, {"mse": math.nan}, 4, events=("rolled back from iteration 4 to 3",)))
+    page = Page(html.write([run]))  # in whose data there is no NaN
+    assert "loss not finite" in page.text
+    assert "rolled back from iteration 4 to 3" in page.text
+
+
+def test_a_run_that_goes_on(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", GeneratorRecipe(**(COMMON | {"latent_dim": 2})))
+    with pytest.raises(InputError, match="nothing learned yet"):
         html.write([run])
-    assert not (run.path / "report.html").exists()
+    run.log(Record(5.0, 0.5, 0.03, {"mse": 0.5}, 1))
+    page = Page(html.write([run]))
+    assert "in 1 iterations, of 3 that were asked for" in page.text
+    assert "No checkpoint has been written yet" in page.text
+    assert not any("planes" in data for data in page.data)
 
 
-def test_every_figure_has_a_caption() -> None:
-    assert set(html.CAPTIONS) == set(FIGURES)
+def test_a_run_whose_images_are_gone(tmp_path: Path) -> None:
+    for index, image in enumerate(draw_cats(drawn_factors(3), 16)):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        save_image(tmp_path / "data" / f"{index}.png", image)
+    images = load(str(tmp_path / "data"), 16)
+    recipe = GeneratorRecipe(**(COMMON | {"data": str(tmp_path / "data"), "latent_dim": 2}))
+    run = learned(tmp_path / "run", recipe, images=images)
+    (tmp_path / "data" / "1.png").unlink()
+    assert "The training images are not shown" in Page(html.write([run])).text
+
+
+def test_the_verdict_stands_at_the_top(tmp_path: Path) -> None:
+    run = descriptor(tmp_path / "run")
+    text = Page(html.write([run])).text
+    assert f"anasyn diagnose {run.path}" in text
+    energy = {"data": [1.0, None, -3.0], "start": [2.0, 1.0, 0.0]}
+    told = {"verdict": "not <b>learned</b>", "reasons": ["far & away"], "protocol": "as is", "model": "descriptor"}
+    told["long_run"] = {"steps": [0, 10, 20], "energy": energy}
+    (run.path / "diagnosis.json").write_text(json.dumps(told))
+    page = Page(html.write([run]))
+    assert "Verdict: not <b>learned</b>" in page.text
+    assert "far & away" in page.words
+    assert "mean energy over ten training lengths" in page.words
+
+
+def test_settings_that_follow_from_the_data_are_nobodys_wish(tmp_path: Path) -> None:
+    asked = {"size": 16, "width": 8, "iterations": 3, "num_steps": 2, "kernel": "langevin", "temperature": 0.5}
+    run = begun(tmp_path / "run", DescriptorRecipe(data="drawn-cats", **asked), "descriptor")
+    changed = {change.name: (change.recipe, change.value) for change in settings.changes(run)}
+    # Not: the batch, f's scale, the start, the precision, the data, the seed.
+    assert changed == {
+        "temperature": (1.0, 0.5), "num_steps": (30, 2), "width": (128, 8), "iterations": (1000, 3), "size": (32, 16),
+    }  # fmt: skip
+    command = settings.command(run)
+    assert command.startswith("anasyn learn descriptor --size 16")
+    assert "--data drawn-cats" in command
+    assert command.endswith("--seed 0")

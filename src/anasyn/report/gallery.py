@@ -5,16 +5,21 @@ from pathlib import Path
 import torch
 
 from ..data.images import ImageSet, to_float, to_uint8
+from ..evaluation import evenly
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..rng import derive
 from ..run import Run, latent_plane, panel, synthesize, trajectory
 from ..run.sampling import Plane
 from . import figures
+from .film import num_frames
 
 __all__ = ["interpolate", "write"]
 
 SHOWN = 40
 """Images of a large data set that its figures show."""
+
+FRAMES = 10
+"""That a film strip has room for, after the start."""
 
 
 def write(run: Run, learner: GeneratorLearner | DescriptorLearner, images: ImageSet) -> list[Path]:
@@ -86,19 +91,15 @@ def _interpolation(learner: GeneratorLearner, plane: Plane, points: int, low: fl
 def _descriptor_figures(learner: DescriptorLearner, images: ImageSet, seed: int) -> dict[str, figures.Figure]:
     device = next(learner.model.parameters()).device
     rng = derive(seed, "figures", device=device)
-    index = torch.linspace(0, len(images) - 1, min(SHOWN, len(images)), device=device).round().long()
-    observed = to_float(images.pixels.to(device)[index])
+    chosen = evenly(len(images), SHOWN)
+    index, observed = chosen.to(device), to_float(images.pixels[chosen].to(device))
     starts, synthesized = synthesize(learner, index, observed, rng=rng)
-    frames = trajectory(learner, index[:8], observed[:8], num_frames=_frames(learner.num_steps), rng=rng)
-    steps = torch.linspace(0, learner.num_steps, len(frames)).round().int().tolist()
+    count = num_frames(learner.num_steps, FRAMES)
+    frames = trajectory(learner, index[:8], observed[:8], num_frames=count, rng=rng)
+    steps = list(range(0, learner.num_steps + 1, learner.num_steps // count))
     return {
         "synthesis.png": figures.synthesis_figure(
             to_uint8(starts).cpu(), to_uint8(synthesized).cpu(), to_uint8(observed).cpu()
         ),
         "chains.png": figures.strip_figure(to_uint8(frames).cpu(), steps),
     }
-
-
-def _frames(num_steps: int) -> int:
-    """The largest divisor of the number of transitions that a film strip has room for."""
-    return max(divisor for divisor in range(1, min(num_steps, 10) + 1) if num_steps % divisor == 0)

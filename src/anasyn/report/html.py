@@ -1,71 +1,89 @@
 """The report: one self-contained HTML file about one or more runs."""
 
-import base64
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from ..errors import InputError
 from ..run import Run
+from . import charts, contents, settings
+from .charts import Curves
 
-__all__ = ["write"]
+__all__ = ["render", "replace", "write"]
 
-CAPTIONS = {
-    "training.png": "The images it learned from",
-    "reconstructions.png": "Each image above its reconstruction f(z) from the inferred z",
-    "samples.png": "Images f(z) at random z ~ N(0, I)",
-    "interpolation.png": "The panel: f(z) over a square of the latent plane",
-    "latents.png": "The inferred z of each image",
-    "synthesis.png": "Where the chains start, what they synthesise, and the images learned from",
-    "chains.png": "The chains on their way from start to end",
-    "long_run.png": "Ten times the training length: chains from the data, then from the starts",
-    "loss.png": "How learning went",
-}
+LARGEST_PAGE = 5_700_000  # bytes; mail and course sites take 6 MB
 
 
 def write(runs: list[Run], out: Path | None = None) -> Path:
     """Writes the report of these runs, by default to report.html in the first, and returns its path.
 
+    A run need not be at its end: what can be shown of it so far is.
+
     Raises:
-        InputError: a run has no figures yet.
+        InputError: of a run nothing is recorded yet, or what is recorded is damaged.
     """
-    environment = Environment(
-        loader=PackageLoader("anasyn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    labels = _labels(runs)
+    share = LARGEST_PAGE // len(runs)
+    shown = [
+        contents.content(f"run{k}", run, label, share) for k, (run, label) in enumerate(zip(runs, labels, strict=True))
+    ]
+    page = render(
+        "report.html",
+        runs=shown,
+        comparison=_comparison(runs, shown) if len(runs) > 1 else None,
+        title=", ".join(labels) if len(runs) == 1 else f"{len(runs)} runs compared",
     )
-    path = out or runs[0].path / "report.html"
-    page = environment.get_template("report.html").render(runs=[_content(run) for run in runs])
+    return replace(out or runs[0].path / "report.html", page)
+
+
+def render(template: str, **content: Any) -> str:
+    """A page from one of the templates; whatever it is given is text, never markup, but for the drawings."""
+    environment = Environment(
+        loader=PackageLoader("anasyn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "drawing": Markup}
+    return environment.get_template(template).render(**content)
+
+
+def replace(path: Path, page: str) -> Path:
+    """Puts a page where another may be open: whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(page)
+    partial.write_text(page, encoding="utf-8")
     partial.rename(path)
     return path
 
 
-def _content(run: Run) -> dict[str, Any]:
-    folder = run.path / "figures"
-    shown = [
-        {"caption": caption, "data": base64.b64encode((folder / name).read_bytes()).decode()}
-        for name, caption in CAPTIONS.items()
-        if (folder / name).is_file()
-    ]
-    if not shown:
-        raise InputError(f"{run.path}: no figures yet; let `anasyn learn {run.name}` end first")
-    last = run.metrics()[-1]
-    settings = [
-        {"name": field.name, "value": getattr(run.recipe, field.name)} for field in dataclasses.fields(run.recipe)
-    ]
+def number(value: Any) -> str:
+    """A number as a page tells it, four significant digits; anything else as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "not finite"
+
+
+def _labels(runs: list[Run]) -> list[str]:
+    """What runs are called: the recipe's name, and the directory's where that is not enough."""
+    names = [run.name for run in runs]
+    return [run.name if names.count(run.name) == 1 else f"{run.name} ({run.path.resolve().name})" for run in runs]
+
+
+def _comparison(runs: list[Run], shown: list[dict[str, Any]]) -> dict[str, Any]:
+    """What stands side by side: settings that differ, the last iteration's measures, curves overlaid."""
+    curves = [Curves(content["label"], content["records"], content["kind"]) for content in shown]
+    names = settings.differing(runs)
+    measures = {"loss": "loss", "mse": "MSE", "energy_gap": "dₜ", "acceptance_rate": "acceptance"}
+    last = [content["records"][-1] if content["records"] else {} for content in shown]
+    recorded = {name: word for name, word in measures.items() if any(name in line for line in last)}
     return {
-        "name": run.name,
-        "diagnosis": run.diagnosis(),
-        "path": str(run.path),
-        "figures": shown,
-        "last": {
-            key: f"{value:.4g}" for key, value in last.items() if isinstance(value, float) and math.isfinite(value)
-        },
-        "iteration": last["iteration"],
-        "settings": settings,
-        "num_images": len(run.data()["names"]),
-        "kind": "generator" if run.is_generator else "descriptor",
+        "settings": names,
+        "values": [[getattr(run.recipe, name) for name in names] for run in runs],
+        "measures": list(recorded.values()),
+        "measured": [[line.get(name, "–") for name in recorded] for line in last],
+        "charts": list(charts.learning_charts("all", curves)),
+        "events": charts.events(curves),
     }

@@ -228,6 +228,8 @@ class Run:
         for checkpoints in (self.path / "checkpoints").glob("*"):
             if checkpoints.name.removesuffix(".partial").isdigit():
                 shutil.rmtree(checkpoints)
+        for written in ("paper", "tensorboard", "wandb"):
+            shutil.rmtree(self.path / written, ignore_errors=True)
         # config.json last: what is left by an interrupt is still a run.
         files = ["data.json", "metrics.jsonl", "latents.safetensors", "diagnosis.json", "report.html", "config.json"]
         for name in (*(f"figures/{figure}" for figure in FIGURES), *files):
