@@ -29,7 +29,7 @@ except ImportError:
     blackjax = None
 
 MEANS = [[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]
-BLOCK = 8  # transitions that are compiled into one
+BLOCKS = {"unadjusted Langevin": 8, "MALA": 8, "HMC": 1}  # transitions that are compiled into one
 STEP_SIZES = {"unadjusted Langevin": 0.5, "MALA": 0.5, "HMC": 0.3}
 KERNELS = {
     "unadjusted Langevin": mcmc.Langevin(0.5),
@@ -52,13 +52,14 @@ def rows(fast: bool) -> Iterator[Row]:
 def one(density: str, kernel: str, num_chains: int, repeats: int) -> Iterator[Row]:
     torch.manual_seed(0)
     torch.compiler.reset()
-    steps = BLOCK * (32 if num_chains <= 100 else 4)
+    block = BLOCKS[kernel]
+    steps = 256 if num_chains <= 100 else 32
     log_density = densities()[density]
     start = torch.randn(num_chains, 2)
     name = f"{density}, {kernel}, {num_chains} chains"
     makers = {
         "anasyn": lambda: own(KERNELS[kernel], log_density, start, steps),
-        "anasyn compiled": lambda: own(mcmc.Compiled(KERNELS[kernel], BLOCK), log_density, start, steps // BLOCK),
+        "anasyn compiled": lambda: own(mcmc.Compiled(KERNELS[kernel], block), log_density, start, steps // block),
     }
     if LangevinDynamics is not None and kernel != "MALA":
         makers["torchebm"] = lambda: torchebm(kernel, log_density, start, steps)

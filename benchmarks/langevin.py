@@ -58,12 +58,9 @@ def compared(
         yield Row(f"{name}: {what}, ms", 1000 * of)
     for precision in PRECISIONS:
         own = seconds[f"anasyn {precision}"]
-        for peer in ("torchebm", "torchebm, default memory format"):
+        for peer, target in {"torchebm": targets.get(precision, ""), "torchebm, default memory format": ""}.items():
             if peer in seconds:
-                yield Row(
-                    f"{name}: {precision}, times as fast as {peer}", seconds[peer] / own, targets.get(precision, "")
-                )
-                targets = {} if peer != "torchebm" else targets
+                yield Row(f"{name}: {precision}, times as fast as {peer}", seconds[peer] / own, target)
         yield Row(f"{name}: {precision}, share of the bound", seconds[f"convolutions {precision}"] / own, "≥ 0.7")
 
 

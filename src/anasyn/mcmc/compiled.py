@@ -31,7 +31,8 @@ class Compiled:
 
     Args:
         kernel: the transition; it draws one normal number a coordinate and at most one uniform number a chain.
-        num_steps: how many make one step, ≥ 1; each adds its own time to the compiler's.
+        num_steps: how many make one step, ≥ 1; each gradient in them adds its own time to the compiler's, so that of
+            HMC, whose one transition has many, 1 is enough.
     """
 
     kernel: Kernel
