@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import mcmc
 from ..data.images import as_float
 from ..rng import derive
-from .guard import Divergence, Guard, Watch
+from .guard import Divergence, Guard, Guarded, Watch
 from .record import Record
 from .state import prime
 
@@ -21,24 +21,12 @@ STABILITY_CHECKS = (0, 3, 15, 63)
 """Iterations at which λ_max is measured: it grows as the generator learns, fastest at first."""
 
 
-class Learner(Protocol):
+class Learner(Guarded, Protocol):
     """One published algorithm; `GeneratorLearner` and `DescriptorLearner` are the two."""
-
-    kernel: mcmc.Kernel
-    optimizer: torch.optim.Optimizer
-    iteration: int
-
-    @property
-    def model(self) -> nn.Module: ...
-
-    @property
-    def chains(self) -> mcmc.Chains: ...
 
     def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None: ...
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record: ...
-
-    def limits(self, images: Tensor) -> dict[str, float]: ...
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability: ...
 

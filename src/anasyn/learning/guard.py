@@ -12,7 +12,7 @@ from .. import mcmc
 from .record import Record
 from .state import Stateful, restore, tensors_of
 
-__all__ = ["Divergence", "Guard", "Watch", "gradient_norm", "require_finite"]
+__all__ = ["Divergence", "Guard", "Guarded", "Watch", "gradient_norm", "require_finite"]
 
 MOST_ROLLBACKS = 8
 ITERATIONS_BETWEEN_GOOD_STATES = 50

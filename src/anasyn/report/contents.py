@@ -13,7 +13,6 @@ from ..evaluation import evenly
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..rng import derive
 from ..run import Run, latent_plane, panel
-from ..run.checkpoint import newest_first
 from . import charts, pictures, settings
 from .charts import Curves
 from .explorer import explorer
@@ -42,7 +41,7 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         InputError: nothing is recorded yet, or what is recorded is damaged.
     """
     records = run.metrics()
-    trained = bool(newest_first(run.path / "checkpoints"))
+    trained = run.saved_iteration() is not None
     if not records and not trained:
         raise InputError(f"{run.path}: nothing learned yet (no checkpoint); let `anasyn learn {run.name}` go on")
     kind = "generator" if run.is_generator else "descriptor"

@@ -8,6 +8,7 @@ import torch
 
 from ..diagnostics import DescriptorDiagnosis, diagnose
 from ..run import Run
+from ..run.files import replace
 from . import figures
 
 __all__ = ["lines", "write"]
@@ -30,9 +31,7 @@ def write(run: Run) -> dict[str, Any]:
         (run.path / "figures").mkdir(exist_ok=True)
         figures.save(figure, run.path / "figures" / "long_run.png")
     told = diagnosis.to_dict()
-    partial = run.path / "diagnosis.json.partial"
-    partial.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-    partial.rename(run.path / "diagnosis.json")
+    replace(run.path / "diagnosis.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     return told
 
 

@@ -15,7 +15,7 @@ from ..data.images import to_uint8
 from ..evaluation import evenly
 from ..learning import GeneratorLearner
 from ..run import latent_plane
-from ..run.sampling import Plane
+from ..run.sampling import Plane, principal_directions
 from . import pictures, sprites
 
 __all__ = ["Axes", "explorer", "latent_axes"]
@@ -50,13 +50,12 @@ def latent_axes(z: Tensor) -> Axes:
     if z.shape[1] == 2:
         plane = latent_plane(z)
         return Axes(plane.origin, plane.directions, plane.names, ())
-    _, singular, directions = torch.linalg.svd(z - z.mean(0), full_matrices=False)
+    directions, singular = principal_directions(z)
     # Along a direction in which n points have no extent there is nothing to see, but two are always shown.
     num = max(min(MOST_DIRECTIONS, int((singular > 1e-4 * singular[0]).sum())), 2)
-    scale = singular[:num, None] / max(len(z) - 1, 1) ** 0.5
     shares = (singular**2 / (singular**2).sum().clamp(min=1e-30))[:num].tolist()
     names = tuple(f"{ordinal} principal direction" for ordinal in ORDINALS[:num])
-    return Axes(z.mean(0), directions[:num] * scale, names, tuple(shares))
+    return Axes(z.mean(0), directions[:num], names, tuple(shares))
 
 
 def explorer(learner: GeneratorLearner, names: tuple[str, ...], shown: Tensor, budget: int) -> dict[str, Any]:

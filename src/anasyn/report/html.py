@@ -8,10 +8,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..run import Run
+from ..run.files import replace
 from . import charts, contents, settings
 from .charts import Curves
 
-__all__ = ["render", "replace", "write"]
+__all__ = ["render", "write"]
 
 LARGEST_PAGE = 5_700_000  # bytes; mail and course sites take 6 MB
 
@@ -49,14 +50,6 @@ def render(template: str, **content: Any) -> str:
     )
     environment.filters |= {"number": number, "drawing": Markup}
     return environment.get_template(template).render(**content)
-
-
-def replace(path: Path, page: str) -> Path:
-    """Puts a page where another may be open: whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.rename(path)
-    return path
 
 
 def number(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from ..data.images import ImageSet
 from ..learning import DescriptorLearner, GeneratorLearner, non_finite
 from ..run import Run
+from ..run.files import replace
 
 __all__ = ["Live", "Pace", "is_live"]
 
@@ -85,7 +86,7 @@ class Live:
             charts=list(charts.learning_charts("now", curves)),
             events=charts.events(curves),
         )
-        html.replace(run.path / "report.html", page)
+        replace(run.path / "report.html", page)
 
 
 def is_live(report: Path) -> bool:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..learning import Divergence
+from .files import flush
 
-__all__ = ["flush", "newest_first", "read_state", "read_tensors", "write"]
+__all__ = ["newest_first", "read_state", "read_tensors", "write"]
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 KEPT = 2
@@ -155,12 +156,3 @@ def _refuse(constant: str) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Sees to it that a file or a folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

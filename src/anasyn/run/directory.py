@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ..learning import Guard, Record
 from ..recipes import RECIPES, Precision, Recipe
 from . import checkpoint, saved
 from .build import build_learner, choose_device
+from .files import flush, replace
 from .saved import Learner
 
 __all__ = ["Run"]
@@ -83,9 +83,9 @@ class Run:
             "data": {"fingerprint": images.fingerprint, "num_images": len(images)},
             "versions": versions(),
         }
-        _write_json(path / "data.json", {"names": images.names, "digests": images.digests})
+        replace(path / "data.json", _listed(images))
         # Last, since a directory is a run from the moment this file is there.
-        _write_json(path / "config.json", config, indent=2)
+        replace(path / "config.json", json.dumps(config, indent=2) + "\n")
         return cls(path, name, recipe)
 
     @classmethod
@@ -149,9 +149,9 @@ class Run:
             "settings": dataclasses.asdict(run.recipe),
             "data": {"fingerprint": images.fingerprint, "num_images": now},
         }
-        _write_json(self.path / "config.json", config, indent=2)
+        replace(self.path / "config.json", json.dumps(config, indent=2) + "\n")
         # Last: as long as this list is the old one, the images count as changed and this is done again.
-        _write_json(self.path / "data.json", {"names": images.names, "digests": images.digests})
+        replace(self.path / "data.json", _listed(images))
         return run, images, changes
 
     def _images_now(self) -> ImageSet:
@@ -215,7 +215,7 @@ class Run:
         settled = dataclasses.replace(self.recipe, iterations=iterations, device=recipe.device)
         if settled != self.recipe:
             config = self.config() | {"settings": dataclasses.asdict(settled)}
-            _write_json(self.path / "config.json", config, indent=2)
+            replace(self.path / "config.json", json.dumps(config, indent=2) + "\n")
         return dataclasses.replace(self, recipe=settled)
 
     def saved_iteration(self) -> int | None:
@@ -280,7 +280,7 @@ class Run:
         """
         metrics = self.path / "metrics.jsonl"
         if metrics.exists():
-            checkpoint.flush(metrics)
+            flush(metrics)
         about = {
             "recipe": self.name,
             "settings": dataclasses.asdict(self.recipe),
@@ -335,9 +335,7 @@ class Run:
     def rewind(self, iteration: int) -> None:
         """Takes back the lines of metrics.jsonl after the iteration that a run goes on from."""
         lines = self.metrics(upto=iteration)
-        partial = self.path / "metrics.jsonl.partial"
-        partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        partial.rename(self.path / "metrics.jsonl")
+        replace(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def save_latents(self, z: Tensor) -> None:
         """Writes the inferred latent factors, (n, d), with the images' names in order."""
@@ -360,14 +358,10 @@ def versions() -> dict[str, str]:
     }
 
 
+def _listed(images: ImageSet) -> str:
+    return json.dumps({"names": images.names, "digests": images.digests}) + "\n"
+
+
 def _few(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
-
-
-def _write_json(file: Path, content: dict[str, Any], indent: int | None = None) -> None:
-    """A file of JSON, whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(content, indent=indent) + "\n")
-    checkpoint.flush(partial)
-    os.replace(partial, file)

@@ -14,7 +14,7 @@ from ..models.networks import frozen
 from ..rng import derive
 from .directory import Run
 
-__all__ = ["Plane", "latent_plane", "panel", "sample", "synthesize", "trajectory"]
+__all__ = ["Plane", "latent_plane", "panel", "principal_directions", "sample", "synthesize", "trajectory"]
 
 
 def sample(run: Run, num: int, *, seed: int) -> Tensor:
@@ -100,10 +100,8 @@ def latent_plane(z: Tensor, axes: tuple[int, int] | None = None) -> Plane:
     if dim < 2:
         raise InputError("latent_dim: expected at least 2 for a plane of z, got 1")
     if axes is None and dim > 2:
-        centred = z - z.mean(0)
-        _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-        scale = singular[:2, None] / max(len(z) - 1, 1) ** 0.5
-        return Plane(z.mean(0), directions[:2] * scale, ("1st principal direction", "2nd principal direction"))
+        directions, _ = principal_directions(z)
+        return Plane(z.mean(0), directions[:2], ("1st principal direction", "2nd principal direction"))
     first, second = axes or (1, 2)
     if first == second or not all(1 <= axis <= dim for axis in (first, second)):
         raise InputError(f"--axes: expected two of the coordinates 1 to {dim}, got {first} {second}")
@@ -111,6 +109,12 @@ def latent_plane(z: Tensor, axes: tuple[int, int] | None = None) -> Plane:
     subscript = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
     names = (f"z{first}".translate(subscript), f"z{second}".translate(subscript))
     return Plane(torch.zeros(dim, dtype=z.dtype, device=z.device), directions, names)
+
+
+def principal_directions(z: Tensor) -> tuple[Tensor, Tensor]:
+    """The principal directions of z, (n, d), each a standard deviation long, (k, d), and z's singular values, (k,)."""
+    _, singular, directions = torch.linalg.svd(z - z.mean(0), full_matrices=False)
+    return directions * (singular[:, None] / max(len(z) - 1, 1) ** 0.5), singular
 
 
 @torch.no_grad()
