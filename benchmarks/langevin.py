@@ -3,6 +3,9 @@
 1. Langevin on the egret descriptor: 30 steps at 64 × 64, 7 and 64 chains.
 2. The lion-tiger inference step: 3 steps of MALA on 11 posteriors. torchebm has no MALA; it makes 3 unadjusted steps.
 
+"Compiled" is the same kernel in `mcmc.Compiled`, two transitions a step of the first question, one of the second. The C
+library keeps freed memory for all of them, as `anasyn learn` has it.
+
 The bound is the convolutions alone, forward and backward to their input, without an activation, a head, a density or
 a random number, as often as this package evaluates the gradient: once more than there are steps. torchebm evaluates
 as often as there are steps; it is given the module as this package made it, and once more in PyTorch's default
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 
 import timing
 from anasyn import mcmc
+from anasyn.cli import keep_freed_memory
 from anasyn.models import Descriptor, Generator, networks
 from anasyn.models.networks import frozen
 from anasyn.run import has_bfloat16
@@ -43,6 +47,7 @@ def rows(fast: bool) -> Iterator[Row]:
         timing.missing("torchebm")
     if not has_bfloat16(torch.device("cpu")):
         print("this processor has no bfloat16: its rows show what the emulation costs")
+    keep_freed_memory()
     repeats = 1 if fast else 9
     for num_chains in (7,) if fast else (7, 64):
         name, targets = f"egret descriptor, {num_chains} chains", {p: TARGETS[num_chains, p] for p in PRECISIONS}
@@ -57,11 +62,13 @@ def compared(
     for what, of in seconds.items():
         yield Row(f"{name}: {what}, ms", 1000 * of)
     for precision in PRECISIONS:
-        own = seconds[f"anasyn {precision}"]
-        for peer, target in {"torchebm": targets.get(precision, ""), "torchebm, default memory format": ""}.items():
-            if peer in seconds:
-                yield Row(f"{name}: {precision}, times as fast as {peer}", seconds[peer] / own, target)
-        yield Row(f"{name}: {precision}, share of the bound", seconds[f"convolutions {precision}"] / own, "≥ 0.7")
+        for own in (precision, f"{precision} compiled"):
+            for peer, target in {"torchebm": targets.get(precision, ""), "torchebm, default memory format": ""}.items():
+                if peer in seconds:
+                    ratio = seconds[peer] / seconds[f"anasyn {own}"]
+                    yield Row(f"{name}: {own}, times as fast as {peer}", ratio, target)
+            share = seconds[f"convolutions {precision}"] / seconds[f"anasyn {own}"]
+            yield Row(f"{name}: {own}, share of the bound", share, "≥ 0.7")
 
 
 def descriptor_functions(num_chains: int, num_steps: int) -> dict[str, Callable[[], object]]:
@@ -70,16 +77,19 @@ def descriptor_functions(num_chains: int, num_steps: int) -> dict[str, Callable[
     start = 0.4 * torch.randn(num_chains, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(0)
 
-    def ours(precision: str) -> Callable[[], object]:
+    def ours(precision: str, kernel: mcmc.Kernel, num_steps: int) -> Callable[[], object]:
         model = Descriptor(network, reference_std=0.4, scale=2 / DELTA**2, precision=precision)
 
         def sample() -> None:
             with frozen(model):
-                mcmc.run(mcmc.Langevin(DELTA), model.log_density, start, num_steps=num_steps, rng=rng)
+                mcmc.run(kernel, model.log_density, start, num_steps=num_steps, rng=rng)
 
         return sample
 
-    functions = {f"anasyn {precision}": ours(precision) for precision in PRECISIONS}
+    bare = mcmc.Langevin(DELTA)
+    functions = {f"anasyn {precision}": ours(precision, bare, num_steps) for precision in PRECISIONS}
+    compiled = mcmc.Compiled(bare, num_steps=2)
+    functions |= {f"anasyn {precision} compiled": ours(precision, compiled, num_steps // 2) for precision in PRECISIONS}
     model = Descriptor(network, reference_std=0.4, scale=2 / DELTA**2)
     functions |= peers(model, lambda model: model.energy, start, DELTA, num_steps)
     return functions | bounds(network, start, num_steps + 1)
@@ -93,16 +103,22 @@ def generator_functions(num_steps: int) -> dict[str, Callable[[], object]]:
     images = torch.rand(11, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(0)
 
-    def ours(precision: str) -> Callable[[], object]:
+    def ours(precision: str, kernel: mcmc.Kernel) -> Callable[[], object]:
         model = Generator(network, latent_dim=2, sigma=0.3, precision=precision)
+
+        def log_density(z: Tensor) -> Tensor:
+            return model.log_joint(z, images)
 
         def sample() -> None:
             with frozen(model):
-                mcmc.run(mcmc.MALA(delta), lambda z: model.log_joint(z, images), z, num_steps=num_steps, rng=rng)
+                mcmc.run(kernel, log_density, z, num_steps=num_steps, rng=rng)
 
         return sample
 
-    functions = {f"anasyn {precision}": ours(precision) for precision in PRECISIONS}
+    bare = mcmc.MALA(delta)
+    functions = {f"anasyn {precision}": ours(precision, bare) for precision in PRECISIONS}
+    compiled = mcmc.Compiled(bare, num_steps=1)
+    functions |= {f"anasyn {precision} compiled": ours(precision, compiled) for precision in PRECISIONS}
     model = Generator(network, latent_dim=2, sigma=0.3)
     functions |= peers(model, lambda model: lambda z: -model.log_joint(z, images), z, delta, num_steps)
     with torch.no_grad():

@@ -115,14 +115,3 @@ def test_sizes_too_small_are_refused(make):
 )
 def test_the_smallest_sizes_are_taken(make):
     assert list(make().parameters())
-
-
-def test_frozen_weights_come_back_as_they_were():
-    network = small_conv(16)
-    fixed = network[0].weight.requires_grad_(False)
-    with networks.frozen(network):
-        assert not any(p.requires_grad for p in network.parameters())
-    with pytest.raises(RuntimeError), networks.frozen(network):
-        network(normal(1, 5))  # not images: an error while frozen
-    assert not fixed.requires_grad
-    assert all(p.requires_grad for p in network.parameters() if p is not fixed)

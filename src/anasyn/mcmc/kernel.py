@@ -1,6 +1,6 @@
 """What every MCMC kernel shares: the chains' state, what a step tells, and the two loops over steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 import torch
@@ -49,14 +49,6 @@ def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]
     Rows are independent, so the gradient of the sum is the gradient of each. Nothing is accumulated in
     the weights behind ``log_density``.
     """
-    if torch.compiler.is_compiling():  # the compiler follows torch.func, and not autograd.grad
-
-        def total(position: Tensor) -> tuple[Tensor, Tensor]:
-            value = log_density(position)
-            return value.sum(), value
-
-        gradient, (_, value) = torch.func.grad_and_value(total, has_aux=True)(position)
-        return value, gradient
     with torch.enable_grad():
         position = position.detach().requires_grad_()
         value = log_density(position)
@@ -104,18 +96,14 @@ def run(
     Returns:
         the last state, and over the steps the mean acceptance rate and whether any diverged, (n,) each.
     """
-    return transitions(kernel, log_density, init(log_density, position, kernel.step_size), [rng] * num_steps)
-
-
-def transitions(kernel: Kernel, log_density: LogDensity, state: State, rngs: Sequence[Rng]) -> tuple[State, Info]:
-    """One transition for each source of random numbers; the mean acceptance rate and whether any diverged."""
+    state = init(log_density, position, kernel.step_size)
     acceptance = torch.zeros_like(state.log_density)
     divergent = torch.zeros_like(state.log_density, dtype=torch.bool)
-    for rng in rngs:
+    for _ in range(num_steps):
         state, info = kernel.step(log_density, state, rng)
         acceptance = acceptance + info.acceptance_rate
         divergent = divergent | info.divergent
-    return state, Info(acceptance / max(len(rngs), 1), divergent)
+    return state, Info(acceptance / max(num_steps, 1), divergent)
 
 
 def draws(

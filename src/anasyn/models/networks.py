@@ -1,17 +1,16 @@
 """The networks of the two models. No batch norm: it would make a row depend on the other rows."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from .frozen import Layers, frozen
+
 __all__ = ["conv", "deconv", "frozen"]
 
 
-def deconv(
-    latent_dim: int, size: int = 64, widths: Sequence[int] = (256, 128, 64, 32), channels: int = 3
-) -> nn.Sequential:
+def deconv(latent_dim: int, size: int = 64, widths: Sequence[int] = (256, 128, 64, 32), channels: int = 3) -> Layers:
     """The generator's network f: z, (n, d) → images in (−1, 1), (n, channels, size, size).
 
     A linear layer to a small square, then transposed convolutions (kernel 4, stride 2) that double it,
@@ -44,12 +43,10 @@ def deconv(
             nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", 0.2) * fan_in**-0.5)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-    return channels_last(nn.Sequential(*layers))
+    return channels_last(Layers(*layers))
 
 
-def conv(
-    size: int = 64, widths: Sequence[int] = (32, 64, 128, 128), strides: int = 3, channels: int = 3
-) -> nn.Sequential:
+def conv(size: int = 64, widths: Sequence[int] = (32, 64, 128, 128), strides: int = 3, channels: int = 3) -> Layers:
     """The descriptor's network: images, (n, channels, size, size) → a number each, (n,).
 
     Convolutions with kernel 4 and stride 2 for the first ``strides`` layers, then kernel 3 and stride 1,
@@ -75,10 +72,10 @@ def conv(
             layers += [nn.Conv2d(width, wider, 3, padding=1)]
         layers += [nn.LeakyReLU(0.2)]
     layers += [Head(widths[-1] * side**2)]
-    return channels_last(nn.Sequential(*layers))
+    return channels_last(Layers(*layers))
 
 
-def channels_last(network: nn.Sequential) -> nn.Sequential:
+def channels_last(network: Layers) -> Layers:
     """The network with its convolutions' weights in the memory format of the images."""
     for parameter in network.parameters():
         if parameter.dim() == 4:
@@ -125,19 +122,6 @@ class Head(nn.Linear):
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             return super().forward(features.permute(0, 2, 3, 1).flatten(1).to(self.weight.dtype)).squeeze(1)
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """While chains run the weights need no gradient, which saves a third of every step."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
 
 
 def _coarsest_side(size: int, halvings: int) -> int:

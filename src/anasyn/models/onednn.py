@@ -1,0 +1,133 @@
+"""One convolution by oneDNN, PyTorch's library for processors, with weights laid out once and for all."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Conv", "Convolution", "dtypes", "sides_after", "stands_for"]
+
+Conv = nn.Conv2d | nn.ConvTranspose2d
+mkldnn = torch.ops.mkldnn  # oneDNN by its former name
+LANES = 16  # numbers in a vector: fewer channels leave some of it empty
+
+
+def dtypes() -> list[torch.dtype]:
+    """What oneDNN computes convolutions in on this processor."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return []
+    return [torch.float32, torch.bfloat16] if mkldnn._is_mkldnn_bf16_supported() else [torch.float32]
+
+
+def stands_for(layer: Conv) -> bool:
+    """Whether `Convolution` can stand for it."""
+    padded_by_number = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return padded_by_number and layer.groups == 1 and layer.dilation == (1, 1)
+
+
+class Convolution:
+    """y = LeakyReLU(w ∗ x + b) by oneDNN, and its gradient by x, with w laid out once.
+
+    A convolution and a transposed one are each other's gradient by the same w, (k, c, ·, ·): `down` makes k channels
+    of c, `up` makes c of k.
+    """
+
+    def __init__(self, layer: Conv, slope: float | None, dtype: torch.dtype):
+        w = layer.weight.detach().to(dtype)
+        self.layer = layer
+        self.channels = w.shape[1]
+        self.is_down = isinstance(layer, nn.Conv2d)
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+        self.slope = slope
+        assert isinstance(layer.padding, tuple)
+        self.kernel, self.stride, self.padding = layer.kernel_size, layer.stride, layer.padding
+        self.w_down = mkldnn._reorder_convolution_weight(w, self.padding, self.stride)
+        doubles = (self.kernel, self.stride, self.padding) == ((4, 4), (2, 2), (1, 1))
+        self.in_squares = doubles and 4 * self.channels <= LANES
+        if self.in_squares:
+            self.w_up = mkldnn._reorder_convolution_weight(padded(weights_of_squares(w)), (1, 1))
+            if self.bias is not None and not self.is_down:
+                self.bias = padded(self.bias.repeat(4))
+        else:
+            self.w_up = mkldnn._reorder_convolution_transpose_weight(w, self.padding, (0, 0), self.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_down:
+            return self.down(x, self.bias, self.slope)
+        return self.up(x, sides_after(self.layer, x.shape[2:]), self.bias, self.slope)
+
+    def backward(self, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient by x of what has this gradient by y, which is overwritten."""
+        if self.slope is not None:
+            torch.ops.aten.leaky_relu_backward.grad_input(gradient, y, self.slope, True, grad_input=gradient)
+        return self.up(gradient, x.shape[2:]) if self.is_down else self.down(gradient)
+
+    def down(self, x: Tensor, bias: Tensor | None = None, slope: float | None = None) -> Tensor:
+        """(n, c, H, W) → (n, k, h, w)."""
+        return convolved(x, self.w_down, bias, self.padding, self.stride, slope)
+
+    def up(self, x: Tensor, sides: Sequence[int], bias: Tensor | None = None, slope: float | None = None) -> Tensor:
+        """(n, k, h, w) → (n, c, H, W), with H and W given."""
+        if self.in_squares:
+            squares = convolved(x, self.w_up, bias, (1, 1), (1, 1), slope)
+            return image_of_squares(squares, self.channels)[..., 1 : sides[0] + 1, 1 : sides[1] + 1]
+        least = [(x.shape[2 + i] - 1) * self.stride[i] - 2 * self.padding[i] + self.kernel[i] for i in (0, 1)]
+        y: Tensor = mkldnn._convolution_transpose_pointwise(
+            x,
+            self.w_up,
+            bias,
+            self.padding,
+            [sides[0] - least[0], sides[1] - least[1]],
+            self.stride,
+            (1, 1),
+            1,
+            *activation(slope),
+        )
+        return y
+
+
+def sides_after(layer: Conv, sides: Sequence[int]) -> list[int]:
+    """H and W of what the layer makes of squares with these sides."""
+    kernel, stride, padding, more = layer.kernel_size, layer.stride, layer.padding, layer.output_padding
+    assert isinstance(padding, tuple)
+    if isinstance(layer, nn.Conv2d):
+        return [(sides[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+    return [(sides[i] - 1) * stride[i] - 2 * padding[i] + kernel[i] + more[i] for i in (0, 1)]
+
+
+def convolved(
+    x: Tensor, w: Tensor, bias: Tensor | None, padding: Sequence[int], stride: Sequence[int], slope: float | None
+) -> Tensor:
+    """LeakyReLU(w ∗ x + b) in one pass."""
+    y: Tensor = mkldnn._convolution_pointwise(x, w, bias, padding, stride, (1, 1), 1, *activation(slope))
+    return y
+
+
+def activation(slope: float | None) -> tuple[str, list[float], None]:
+    """How oneDNN's operators are told of the LeakyReLU behind them."""
+    return ("none", [], None) if slope is None else ("leaky_relu", [slope], None)
+
+
+def weights_of_squares(w: Tensor) -> Tensor:
+    """The transposed convolution of kernel 4 and stride 2 by w, (k, c, 4, 4), as a convolution of kernel 2.
+
+    Pixel (2i + p, 2j + q), counted from one outside the image, is reached by places i − 1, i and j − 1, j alone.
+    The convolution makes all 2 × 2 such pixels at once, as channels (p, q, c).
+    """
+    k, c, _, _ = w.shape
+    taps = w.view(k, c, 2, 2, 2, 2).flip(2, 4)  # place and pixel, down and across
+    return taps.permute(3, 5, 1, 0, 2, 4).reshape(4 * c, k, 2, 2)
+
+
+def image_of_squares(squares: Tensor, channels: int) -> Tensor:
+    """The pixels of 2 × 2 squares, (n, ≥ 4c, h, w), in their places, (n, c, 2h, 2w); as `pixel_shuffle`, but faster."""
+    n, _, h, w = squares.shape
+    rows = squares.permute(0, 2, 3, 1)[..., : 4 * channels].unflatten(3, (2, 2 * channels))
+    pairs = {4: torch.int64, 2: torch.int32}[squares.element_size()]  # two numbers are moved as one
+    image = rows.view(pairs).transpose(2, 3).contiguous().view(squares.dtype)
+    return image.view(n, 2 * h, 2 * w, channels).permute(0, 3, 1, 2)
+
+
+def padded(channels: Tensor) -> Tensor:
+    """With channels of zeros that fill a vector."""
+    return torch.cat([channels, channels.new_zeros(LANES - len(channels), *channels.shape[1:])])
