@@ -60,22 +60,22 @@ def uniform(like: Tensor, rng: Rng) -> Tensor:
     return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device)
 
 
-def draw(key: Tensor, num: int, like: Tensor) -> list[Drawn]:
-    """The numbers of ``num`` transitions of chains at ``like``, (n, *event): all of them functions of a key.
+def draw(key: Tensor, num: int, tests: int, like: Tensor) -> Drawn:
+    """Normal numbers for ``num`` transitions of chains at ``like``, (num, n, *event), and uniform ones, (tests, n).
 
     Uniform numbers are multiples of 2^(−24), and normal ones made of them in pairs (Box and Muller 1958), so that none
     is beyond 5.8: as PyTorch's own are in float32.
 
     Args:
-        key: (2,) int32; another key, other numbers.
+        key: (2,) int32, of which the numbers are a function.
     """
     size = like.numel()
     u, v = uniform_pairs(key, 0, -(-num * size // 2), like)
     radius, angle = (-2 * (1 - u).log()).sqrt(), 2 * math.pi * v
-    flat = torch.cat([radius * angle.cos(), radius * angle.sin()])
-    normal = flat.as_strided((num, *like.shape), (size, *torch.empty_like(like).stride()))
-    tests, _ = uniform_pairs(key, 1, num * len(like), like)
-    return [Drawn(*numbers) for numbers in zip(normal, tests.view(num, -1), strict=True)]
+    normal = torch.cat([radius * angle.cos(), radius * angle.sin()])
+    uniform, _ = uniform_pairs(key, 1, tests * len(like), like)
+    in_order = normal.as_strided((num, *like.shape), (size, *torch.empty_like(like).stride()))
+    return Drawn(in_order, uniform.view(tests, len(like)))
 
 
 def uniform_pairs(key: Tensor, stream: int, num: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anasyn import mcmc
-from anasyn.mcmc.compiled import several
+from anasyn.mcmc.compiled import draw, several, side_by_side
 from anasyn.models import Descriptor, Generator, frozen, networks
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, at its import
@@ -24,7 +24,8 @@ def test_compiled_is_the_kernel_on_the_same_numbers(name: str) -> None:
     start = mcmc.init(two_modes, position, kernel.step_size)
     state, info = kernel.step(two_modes, start, torch.Generator().manual_seed(1))
     key = torch.randint(-(2**31), 2**31, (2,), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
-    expected, expected_info = several(KERNELS[name], two_modes, start, key, 2)
+    numbers = draw(key, 2, 0 if name == "Langevin" else 2, side_by_side(start).position)
+    expected, expected_info = several(KERNELS[name], two_modes, start, *numbers)
     for got, want in zip((*state, *info), (*expected, *expected_info), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
@@ -49,7 +50,7 @@ def test_a_frozen_network_is_compiled_around_its_convolutions(precision: str, mo
                 key = torch.randint(
                     -(2**31), 2**31, (2,), generator=torch.Generator().manual_seed(1), dtype=torch.int32
                 )
-                want = several(mcmc.MALA(0.01), log_density, state, key, 1)
+                want = several(mcmc.MALA(0.01), log_density, state, *draw(key, 1, 1, side_by_side(state).position))
             tolerance = {"rtol": 1e-4, "atol": 1e-4} if precision == "float32" else {"rtol": 0.05, "atol": 0.05}
             for a, b in zip((*got[0], *got[1]), (*want[0], *want[1]), strict=True):
                 torch.testing.assert_close(a, b, **tolerance)

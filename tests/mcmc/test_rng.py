@@ -107,12 +107,9 @@ LIKES = {
 @pytest.mark.parametrize("name", LIKES)
 def test_numbers_have_their_distributions(name):
     like = LIKES[name]
-    drawn = draw(words(3, 5), 9, like)
-    normal = torch.stack([numbers.normal for numbers in drawn])
-    uniform = torch.stack([numbers.uniform for numbers in drawn])
-    assert len(drawn) == 9
-    assert drawn[0].normal.stride() == like.stride()
-    assert drawn[0].normal.shape == like.shape
+    normal, uniform = draw(words(3, 5), 9, 9, like)
+    assert normal[0].stride() == like.stride()
+    assert normal.shape == (9, *like.shape)
     assert uniform.shape == (9, len(like))
     assert normal.dtype == uniform.dtype == like.dtype
     assert uniform.min() >= 0
@@ -124,9 +121,7 @@ def test_numbers_have_their_distributions(name):
 
 def test_no_number_comes_twice_and_none_knows_another():
     """Numbers at short distances, and a chain's normal and uniform ones, are uncorrelated; so are their squares."""
-    drawn = draw(words(7, 11), 40, torch.empty(500, 2))
-    normal = torch.stack([numbers.normal for numbers in drawn]).double()
-    uniform = torch.stack([numbers.uniform for numbers in drawn]).double()
+    normal, uniform = (numbers.double() for numbers in draw(words(7, 11), 40, 40, torch.empty(500, 2)))
     assert normal.unique().numel() > 0.995 * normal.numel()
     flat, scaled = normal.flatten(), (uniform.flatten() - 0.5) * 12**0.5
     pairs = [(flat[lag:], flat[:-lag]) for lag in (1, 2, 3, 500, 999, 1000, 1001, 20_000)]
@@ -138,7 +133,7 @@ def test_no_number_comes_twice_and_none_knows_another():
 
 def test_another_key_gives_other_numbers_and_the_same_the_same():
     like = torch.empty(100, 2)
-    first, same, other = (draw(words(*key), 1, like)[0] for key in ((1, 2), (1, 2), (2, 1)))
+    first, same, other = (draw(words(*key), 1, 1, like) for key in ((1, 2), (1, 2), (2, 1)))
     assert torch.equal(first.normal, same.normal)
     assert torch.equal(first.uniform, same.uniform)
     assert abs((first.normal * other.normal).mean().item()) < 5 / 200**0.5

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import zip_longest
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ..rng import Rng, draw
+from ..rng import Drawn, Rng, draw
 from .kernel import Info, Kernel, LogDensity, State
 
 __all__ = ["Compiled"]
@@ -56,20 +57,24 @@ class Compiled:
         assert isinstance(rng, torch.Generator)
         device = state.position.device
         key = torch.randint(-(2**31), 2**31, (2,), generator=rng, dtype=torch.int32, device=device)
+        state = side_by_side(state)
+        tests = self.num_steps if self.target_acceptance is not None else 0  # an unadjusted kernel needs none
+        numbers = compiled(draw)(key, self.num_steps, tests, state.position)
         with torch.no_grad(), torch._dynamo.config.patch(trace_autograd_ops=True):  # the density's gradient, too
-            return compiler()(self.kernel, log_density, state, key, self.num_steps)
+            return compiled(several)(self.kernel, log_density, state, *numbers)
 
     def with_step_size(self, step_size: float | Tensor) -> Self:
         """This kernel with another step size."""
         return replace(self, kernel=self.kernel.with_step_size(step_size))
 
 
-def several(kernel: Kernel, log_density: LogDensity, state: State, key: Tensor, num_steps: int) -> tuple[State, Info]:
-    """``num_steps`` transitions, whose numbers are functions of the key."""
-    state = side_by_side(state)
+def several(
+    kernel: Kernel, log_density: LogDensity, state: State, normal: Tensor, uniform: Tensor
+) -> tuple[State, Info]:
+    """A transition for each row of the numbers drawn; for an unadjusted kernel there are no uniform ones."""
     infos = []
-    for numbers in draw(key, num_steps, state.position):
-        state, info = kernel.step(log_density, state, numbers)
+    for numbers in zip_longest(normal, uniform):
+        state, info = kernel.step(log_density, state, Drawn(*numbers))
         state = side_by_side(state)
         infos.append(info)
     acceptance_rate, divergent = (torch.stack(of) for of in zip(*infos, strict=True))
@@ -85,6 +90,6 @@ def side_by_side(state: State) -> State:
 
 
 @cache
-def compiler() -> Callable[..., Any]:
-    """`several`, compiled; made when it is first asked for, since the compiler's import takes longer than torch's."""
-    return torch.compile(several, fullgraph=True, dynamic=False)
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled; when it is first asked for, since the compiler's import takes longer than torch's."""
+    return torch.compile(function, fullgraph=True, dynamic=False)

@@ -99,7 +99,7 @@ def propose(log_density: LogDensity, state: State, rng: Rng, temperature: float 
 
 def acceptance_rate(log_alpha: Tensor) -> Tensor:
     """min(1, α), and 0 where α is not a number: such a proposal is never accepted."""
-    return log_alpha.nan_to_num(nan=-math.inf).clamp(max=0).exp()
+    return torch.where(log_alpha < 0, log_alpha.exp(), (log_alpha >= 0).to(log_alpha.dtype))
 
 
 def accept(state: State, proposal: State, log_alpha: Tensor, rng: Rng) -> tuple[State, Info]:
