@@ -53,7 +53,7 @@ def one(density: str, kernel: str, num_chains: int, repeats: int) -> Iterator[Ro
     torch.manual_seed(0)
     torch.compiler.reset()
     block = BLOCKS[kernel]
-    steps = 256 if num_chains <= 100 else 32
+    steps = 256 if num_chains <= 100 else 32 if kernel == "HMC" else 128
     log_density = densities()[density]
     start = torch.randn(num_chains, 2)
     name = f"{density}, {kernel}, {num_chains} chains"
