@@ -20,14 +20,14 @@ class Compiled:
     """``num_steps`` transitions of ``kernel`` as one, by `torch.compile`; p is stationary as it is for ``kernel``.
 
     A step of MALA on a density of two numbers is forty small operations; compiled they are one loop over the
-    chains, which draws its own random numbers. The first step compiles, for ten seconds or more; another log-density,
-    shape or dtype compiles anew. Worth it from a hundred thousand transitions on.
+    chains, and another draws the numbers of all transitions. The first step compiles, for ten seconds or more; another
+    log-density, shape or dtype compiles anew. Worth it from a hundred thousand transitions on.
 
         kernel = mcmc.Compiled(mcmc.MALA(0.5), num_steps=8)
         state, info = mcmc.run(kernel, log_density, position, num_steps=12_500, rng=rng)     # 100,000 transitions
 
-    Of a convolutional network's step it compiles what stands beside the convolutions, if the network is `frozen`:
-    a quarter of the time at 7 chains of 64 × 64 pixels.
+    Of the step of a convolutional network that is `frozen` it compiles what stands beside the convolutions: 7 chains of
+    64 × 64 pixels take four fifths of the time. It may be the kernel of a learner, which compiles once.
 
     Equal seeds give equal chains, which are not those of the bare kernel.
 
