@@ -60,7 +60,7 @@ def uniform(like: Tensor, rng: Rng) -> Tensor:
     return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device)
 
 
-def draw(key: Tensor, num: int, tests: int, like: Tensor) -> Drawn:
+def draw(key: Tensor, num: int, tests: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Normal numbers for ``num`` transitions of chains at ``like``, (num, n, *event), and uniform ones, (tests, n).
 
     Uniform numbers are multiples of 2^(−24), and normal ones made of them in pairs (Box and Muller 1958), so that none
@@ -75,7 +75,7 @@ def draw(key: Tensor, num: int, tests: int, like: Tensor) -> Drawn:
     normal = torch.cat([radius * angle.cos(), radius * angle.sin()])
     uniform, _ = uniform_pairs(key, 1, tests * len(like), like)
     in_order = normal.as_strided((num, *like.shape), (size, *torch.empty_like(like).stride()))
-    return Drawn(in_order, uniform.view(tests, len(like)))
+    return in_order, uniform.view(tests, len(like))
 
 
 def uniform_pairs(key: Tensor, stream: int, num: int, like: Tensor) -> tuple[Tensor, Tensor]:
