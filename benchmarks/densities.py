@@ -3,7 +3,7 @@
 Unadjusted Langevin, MALA and HMC (5 leapfrog steps) on N(0, I₂), a mixture of three Gaussians and a 2-64-64-1
 network's density, 100 and 10,000 chains. blackjax is compiled whole, `jax.jit` over `lax.scan`, and timed after its
 compilation; this package as it is, and as `mcmc.Compiled` makes it. What compiling costs each has rows of its own.
-torchebm has no MALA.
+torchebm has no MALA. The C library keeps freed memory for all of them, as `anasyn learn` has it.
 """
 
 import time
@@ -14,6 +14,7 @@ from torch import Tensor
 
 import timing
 from anasyn import mcmc
+from anasyn.cli import keep_freed_memory
 from timing import Row
 
 try:
@@ -42,6 +43,7 @@ def rows(fast: bool) -> Iterator[Row]:
     for peer, there in {"torchebm": LangevinDynamics, "blackjax": blackjax}.items():
         if there is None:
             timing.missing(peer)
+    keep_freed_memory()
     names = ("N(0, I₂)",) if fast else tuple(densities())
     for density in names:
         for kernel in ("MALA",) if fast else KERNELS:

@@ -3,7 +3,7 @@
 1. Langevin on the egret descriptor: 30 steps at 64 × 64, 7 and 64 chains.
 2. The lion-tiger inference step: 3 steps of MALA on 11 posteriors. torchebm has no MALA; it makes 3 unadjusted steps.
 
-"Compiled" is the same kernel in `mcmc.Compiled`, two transitions a step of the first question, one of the second. The C
+"Compiled" is the same kernel in `mcmc.Compiled`, six transitions a step of the first question, one of the second. The C
 library keeps freed memory for all of them, as `anasyn learn` has it.
 
 The bound is the convolutions alone, forward and backward to their input, without an activation, a head, a density or
@@ -51,7 +51,7 @@ def rows(fast: bool) -> Iterator[Row]:
     repeats = 1 if fast else 9
     for num_chains in (7,) if fast else (7, 64):
         name, targets = f"egret descriptor, {num_chains} chains", {p: TARGETS[num_chains, p] for p in PRECISIONS}
-        yield from compared(name, descriptor_functions(num_chains, 2 if fast else 30), targets, repeats)
+        yield from compared(name, descriptor_functions(num_chains, 6 if fast else 30), targets, repeats)
     yield from compared("lion-tiger inference, 11 chains", generator_functions(3), {}, 1 if fast else 31)
 
 
@@ -88,8 +88,8 @@ def descriptor_functions(num_chains: int, num_steps: int) -> dict[str, Callable[
 
     bare = mcmc.Langevin(DELTA)
     functions = {f"anasyn {precision}": ours(precision, bare, num_steps) for precision in PRECISIONS}
-    compiled = mcmc.Compiled(bare, num_steps=2)
-    functions |= {f"anasyn {precision} compiled": ours(precision, compiled, num_steps // 2) for precision in PRECISIONS}
+    compiled = mcmc.Compiled(bare, num_steps=6)
+    functions |= {f"anasyn {precision} compiled": ours(precision, compiled, num_steps // 6) for precision in PRECISIONS}
     model = Descriptor(network, reference_std=0.4, scale=2 / DELTA**2)
     functions |= peers(model, lambda model: model.energy, start, DELTA, num_steps)
     return functions | bounds(network, start, num_steps + 1)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch._inductor.utils import run_and_get_code
 
 from anasyn import mcmc
-from anasyn.mcmc.compiled import draw, several, side_by_side
+from anasyn.mcmc.compiled import compiled, draw, several, side_by_side
 from anasyn.models import Descriptor, Generator, frozen, networks
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, at its import
@@ -57,6 +58,53 @@ def test_a_frozen_network_is_compiled_around_its_convolutions(precision: str, mo
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter.mul_(1.1)
+
+
+def mixture(x: torch.Tensor) -> torch.Tensor:
+    means = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
+    return torch.logsumexp(-0.5 * ((x[:, None] - means) ** 2).sum(2), 1)
+
+
+WEIGHTS = [torch.randn(shape, generator=torch.Generator().manual_seed(0)) / 8 for shape in ((2, 64), (64, 64), (64, 1))]
+
+
+def network(x: torch.Tensor) -> torch.Tensor:
+    first, second, third = WEIGHTS
+    return ((x @ first).tanh() @ second).tanh().mm(third).squeeze(1) - 0.5 * (x**2).sum(1)
+
+
+@pytest.mark.parametrize("density", [mixture, network])
+@pytest.mark.parametrize("num_chains", [20, 2000])
+def test_a_graph_rewritten_for_many_chains_computes_the_same(density: mcmc.LogDensity, num_chains: int) -> None:
+    torch.compiler.reset()
+    x = torch.randn(num_chains, 2, generator=torch.Generator().manual_seed(0))
+    with torch._dynamo.config.patch(trace_autograd_ops=True):
+        got = compiled(mcmc.kernel.evaluate)(density, x)
+    for a, b in zip(got, mcmc.kernel.evaluate(density, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def code_of(log_density: mcmc.LogDensity, num_chains: int) -> str:
+    """What the compiler makes of a density's value and gradient."""
+    torch.compiler.reset()
+    x = torch.randn(num_chains, 2).T.contiguous().T
+    with torch._dynamo.config.patch(trace_autograd_ops=True):
+        _, codes = run_and_get_code(compiled(mcmc.kernel.evaluate), log_density, x)
+    return "".join(codes)
+
+
+def test_short_rows_lie_side_by_side() -> None:
+    """Three numbers for each of 2000 chains, in a loop over the chains."""
+    code = code_of(mixture, 2000)
+    assert "(3, 2000), (2000, 1)" in code
+    assert "(2000, 3), (3, 1)" not in code
+
+
+def test_thin_products_are_sums_and_large_ones_onednns() -> None:
+    code = code_of(network, 2000)
+    assert code.count("anasyn.product.default(") == 2
+    assert "extern_kernels.mm(" not in code
+    assert code_of(network, 200).count("extern_kernels.mm(") == 2
 
 
 def test_runs_like_any_kernel() -> None:

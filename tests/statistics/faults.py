@@ -103,12 +103,12 @@ KEPT = "State(position, value, gradient, state.step_size)"
 FAULTS: dict[str, Fault] = {
     "proposal terms swapped": Fault(
         PROPOSE,
-        {"- 0.5 * step_size": "+ 0.5 * step_size", "- 0.125 * step_size": "+ 0.125 * step_size"},
+        {"- r * inner(": "+ r * inner("},
         ("moments, MALA, bimodal 1-d", "distribution, MALA, bimodal 1-d", *MALA),
     ),
     "proposal terms left out": Fault(
         PROPOSE,
-        {"- 0.5 * step_size": "- 0 * step_size", "- 0.125 * step_size": "- 0 * step_size"},
+        {"- r * inner(": "- 0 * inner("},
         ("moments, MALA, bimodal 1-d", "calibration, MALA, nonlinear"),
     ),
     "noise δ² for δ, a missing square root": Fault(
@@ -160,7 +160,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "every proposal accepted": Fault(
         ACCEPT,
-        {"uniform(log_alpha, rng).log() < log_alpha": "log_alpha.isfinite()"},
+        {"per_chain(margin, new) > 0": "per_chain(log_alpha, new).isfinite()"},
         ("moments, MALA, bimodal 1-d", "moments, HMC, bimodal 1-d", *MALA, *HMC),
     ),
     "momentum not refreshed": Fault(

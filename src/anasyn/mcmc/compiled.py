@@ -72,13 +72,14 @@ def several(
     kernel: Kernel, log_density: LogDensity, state: State, normal: Tensor, uniform: Tensor
 ) -> tuple[State, Info]:
     """A transition for each row of the numbers drawn; for an unadjusted kernel there are no uniform ones."""
-    infos = []
+    acceptance = torch.zeros_like(state.log_density)
+    divergent = torch.zeros_like(state.log_density, dtype=torch.bool)
     for numbers in zip_longest(normal, uniform):
         state, info = kernel.step(log_density, state, Drawn(*numbers))
         state = side_by_side(state)
-        infos.append(info)
-    acceptance_rate, divergent = (torch.stack(of) for of in zip(*infos, strict=True))
-    return state, Info(acceptance_rate.mean(0), divergent.any(0))
+        acceptance = acceptance + info.acceptance_rate
+        divergent = divergent | info.divergent
+    return state, Info(acceptance / len(normal), divergent)
 
 
 def side_by_side(state: State) -> State:
@@ -92,4 +93,6 @@ def side_by_side(state: State) -> State:
 @cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled; when it is first asked for, since the compiler's import takes longer than torch's."""
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    from .graph import ManyChains
+
+    return torch.compile(function, fullgraph=True, dynamic=False, options={"post_grad_custom_post_pass": ManyChains()})

@@ -79,21 +79,17 @@ class MALA:
 def propose(log_density: LogDensity, state: State, rng: Rng, temperature: float = 1.0) -> tuple[State, Tensor]:
     """The Langevin proposal y of each chain and its log acceptance ratio under p^(1/T), (n,).
 
-    With y = x + (δ²/2) g(x) + √T δ u and s = g(x) + g(y), the proposals' densities reduce to
+    With y = x + (δ²/2) g(x) + √T δ u, s = g(x) + g(y) and r = δ / 2√T, the proposals' densities reduce to
 
-        log α = [log p(y) − log p(x)] / T − (δ / 2√T) u·s − (δ² / 8T) ‖s‖²
+        log α = [log p(y) − log p(x)] / T − r s·(u + (r/2) s)
     """
     position, value, gradient, step_size = state
     delta = per_chain(step_size, position)
     noise = standard_normal(position, rng)
     proposed = position + (0.5 * delta**2) * gradient + (math.sqrt(temperature) * delta) * noise
     new_value, new_gradient = evaluate(log_density, proposed)
-    both = gradient + new_gradient
-    log_alpha = (
-        (new_value - value) / temperature
-        - 0.5 * step_size / math.sqrt(temperature) * inner(noise, both)
-        - 0.125 * step_size**2 / temperature * inner(both, both)
-    )
+    s, r = gradient + new_gradient, step_size / (2 * math.sqrt(temperature))
+    log_alpha = (new_value - value) / temperature - r * inner(s, noise + per_chain(0.5 * r, s) * s)
     return State(proposed, new_value, new_gradient, step_size), log_alpha
 
 
@@ -108,8 +104,8 @@ def accept(state: State, proposal: State, log_alpha: Tensor, rng: Rng) -> tuple[
     Position, log-density and gradient change together, or the next step starts from a stale one.
     """
     log_alpha = torch.where(proposal.log_density.isfinite(), log_alpha, -math.inf)  # log p = +∞ is no density either
-    accepted = uniform(log_alpha, rng).log() < log_alpha
+    margin = log_alpha - uniform(log_alpha, rng).log()  # a number: compilers keep a truth as a byte, slow to read back
     position, value, gradient = (
-        torch.where(per_chain(accepted, new), new, old) for new, old in zip(proposal[:3], state[:3], strict=True)
+        torch.where(per_chain(margin, new) > 0, new, old) for new, old in zip(proposal[:3], state[:3], strict=True)
     )
     return State(position, value, gradient, state.step_size), Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())

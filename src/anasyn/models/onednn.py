@@ -72,7 +72,7 @@ class Convolution:
             squares = convolved(x, self.w_up, bias, (1, 1), (1, 1), slope)
             return image_of_squares(squares, self.channels)[..., 1 : sides[0] + 1, 1 : sides[1] + 1]
         least = [(x.shape[2 + i] - 1) * self.stride[i] - 2 * self.padding[i] + self.kernel[i] for i in (0, 1)]
-        y: Tensor = mkldnn._convolution_transpose_pointwise(
+        y: Tensor = mkldnn._convolution_transpose_pointwise.default(
             x,
             self.w_up,
             bias,
@@ -99,7 +99,7 @@ def convolved(
     x: Tensor, w: Tensor, bias: Tensor | None, padding: Sequence[int], stride: Sequence[int], slope: float | None
 ) -> Tensor:
     """LeakyReLU(w ∗ x + b) in one pass."""
-    y: Tensor = mkldnn._convolution_pointwise(x, w, bias, padding, stride, (1, 1), 1, *activation(slope))
+    y: Tensor = mkldnn._convolution_pointwise.default(x, w, bias, padding, stride, (1, 1), 1, *activation(slope))
     return y
 
 

@@ -1,0 +1,104 @@
+"""What `torch.compile` does not see in many chains: its graph, rewritten before it makes loops of it."""
+
+import torch
+from torch import Tensor
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+from torch._inductor.pattern_matcher import Arg, CallFunction, Match, PatternMatcherPass, register_graph_pattern
+from torch.fx import Graph, Node
+
+__all__ = ["ManyChains"]
+
+aten = torch.ops.aten
+LANES = 16  # numbers in a processor's vector
+LARGE = 2**22  # multiplications of a product that is worth oneDNN's longer call
+
+
+class ManyChains(CustomGraphPass):
+    """The graph of chains' transitions on a processor, in float32, with two things changed.
+
+    *Products of matrices.* One with a side shorter than a vector becomes a sum, in one loop with what stands about
+    it. A large one is computed by oneDNN, on AMD's processors twice as fast as by the MKL that PyTorch asks.
+
+    *Short rows.* A few numbers for each chain, (n, 3), are laid out as (3, n): a loop over the chains computes sixteen
+    at a time, where the compiler's loop over the rows computes three.
+    """
+
+    def __call__(self, graph: Graph) -> None:
+        products.apply(graph)
+        for node in list(graph.nodes):
+            if makes_short_rows(node):
+                lay_side_by_side(node)
+
+    def uuid(self) -> bytes:
+        """By which the compiler knows whether it has compiled the same before."""
+        return get_hash_for_files((__file__,))
+
+
+def on_processor(node: Node) -> bool:
+    """Whether it makes a tensor there, of float32."""
+    made = node.meta.get("val")
+    return isinstance(made, Tensor) and made.device.type == "cpu" and made.dtype == torch.float32
+
+
+products = PatternMatcherPass("products of matrices")
+PRODUCT = CallFunction(aten.mm.default, Arg(), Arg())
+
+
+def sides(match: Match) -> tuple[int, int, int]:
+    """n, k and m of the product of (n, k) and (k, m)."""
+    a, b = (node.meta["val"] for node in match.args)
+    return a.shape[0], a.shape[1], b.shape[1]
+
+
+def is_thin(match: Match) -> bool:
+    return on_processor(match.output_node()) and min(sides(match)) < LANES
+
+
+def is_large(match: Match) -> bool:
+    n, k, m = sides(match)
+    rows_in_order = match.args[0].meta["val"].stride(1) == 1  # oneDNN would copy other ones
+    there = torch.backends.mkldnn.is_available()
+    return there and on_processor(match.output_node()) and rows_in_order and n * k * m >= LARGE
+
+
+@register_graph_pattern(PRODUCT, extra_check=is_thin, pass_dict=products)
+def as_sum(match: Match, a: Node, b: Node) -> None:
+    match.replace_by_example(lambda a, b: (a[:, :, None] * b[None]).sum(1), [a, b])
+
+
+@register_graph_pattern(PRODUCT, extra_check=is_large, pass_dict=products)
+def as_onednns(match: Match, a: Node, b: Node) -> None:
+    match.replace_by_example(lambda a, b: product(a, b), [a, b])
+
+
+@torch.library.custom_op("anasyn::product", mutates_args=())
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """(n, k) times (k, m) by oneDNN, (n, m)."""
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
+    return made
+
+
+@product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(len(a), b.shape[1])
+
+
+def makes_short_rows(node: Node) -> bool:
+    """Whether it computes many rows of fewer numbers than fill a vector."""
+    if not on_processor(node) or not isinstance(node.target, torch._ops.OpOverload) or node.target.is_view:
+        return False
+    made = node.meta["val"]
+    return made.dim() > 1 and len(made) > LANES > made[0].numel() > 1
+
+
+def lay_side_by_side(node: Node) -> None:
+    """Follows it by a copy with its first dimension innermost, which the compiler makes in the same loop."""
+    graph, dims, users = node.graph, node.meta["val"].dim(), list(node.users)
+    with graph.inserting_after(node):
+        turned = graph.call_function(aten.permute.default, (node, [*range(1, dims), 0]))
+    with graph.inserting_after(turned):
+        copy = graph.call_function(aten.clone.default, (turned,), {"memory_format": torch.contiguous_format})
+    with graph.inserting_after(copy):
+        back = graph.call_function(aten.permute.default, (copy, [dims - 1, *range(dims - 1)]))
+    for user in users:
+        user.replace_input_with(node, back)
