@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch._inductor.utils import fresh_cache
 
 import timing
 from anasyn import mcmc
@@ -45,10 +46,11 @@ def rows(fast: bool) -> Iterator[Row]:
             timing.missing(peer)
     keep_freed_memory()
     names = ("N(0, I₂)",) if fast else tuple(densities())
-    for density in names:
-        for kernel in ("MALA",) if fast else KERNELS:
-            for num_chains in (100,) if fast else (100, 10_000):
-                yield from one(density, kernel, num_chains, 3 if fast else 15)
+    with fresh_cache():  # what was compiled before would be read and not compiled
+        for density in names:
+            for kernel in ("MALA",) if fast else KERNELS:
+                for num_chains in (100,) if fast else (100, 10_000):
+                    yield from one(density, kernel, num_chains, 3 if fast else 15)
 
 
 def one(density: str, kernel: str, num_chains: int, repeats: int) -> Iterator[Row]:

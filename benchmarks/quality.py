@@ -1,7 +1,8 @@
 """Seconds to a quality, the process's start included: lion-tiger and egret, over five seeds.
 
-A child process learns; every 20 iterations it stops its clock, measures, and goes on. Where the photographs are
-absent (ANASYN_PHOTOGRAPHS) the drawn sets stand in and no target applies.
+A child process learns; every 20 iterations it stops its clock, measures, and goes on. Three more seeds learn in each
+precision for as many iterations, to tell what bfloat16 changes. Where the photographs are absent (ANASYN_PHOTOGRAPHS)
+the drawn sets stand in and no target applies.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from timing import Row
 
 EVERY = 20  # iterations between two measurements
 REACHED = {"mse": 0.0057, "coverage": 0.015, "swd": 90.0}
+COMPARED = {"lion-tiger": 700, "egret": 200, "drawn-cats": 450, "drawn-egrets": 200}  # iterations in each precision
 
 
 def rows(fast: bool) -> Iterator[Row]:
@@ -26,17 +28,33 @@ def rows(fast: bool) -> Iterator[Row]:
         target = target if photographs else ""
         of_seeds: dict[str, list[float]] = {}
         for seed in range(1 if fast else 5):
-            output, _, _ = timing.child([__file__, name, str(seed), str(time.time()), "40" if fast else "0"])
-            for measure, seconds in json.loads(output).items():
-                of_seeds.setdefault(measure, []).append(seconds)
-                yield Row(f"{name}, seed {seed}: {measure}", seconds)
+            for measure, figure in child(name, seed, "auto", 40 if fast else 0).items():
+                of_seeds.setdefault(measure, []).append(figure)
+                yield Row(f"{name}, seed {seed}: {measure}", figure)
         for measure, figures in of_seeds.items():
             if measure.startswith("seconds"):
                 yield Row(f"{name}, median of {len(figures)} seeds: {measure}", statistics.median(figures), target)
+        for precision in ("float32", "bfloat16"):
+            iterations = 20 if fast else COMPARED[name]
+            each = [child(name, seed, precision, iterations) for seed in range(1 if fast else 3)]
+            for measure in [measure for measure in each[0] if measure.startswith("last")]:
+                median = statistics.median(figures[measure] for figures in each)
+                what = f"{name}, {precision}, {iterations} iterations, median of {len(each)} seeds: {measure}"
+                yield Row(what, median)
 
 
-def learn(name: str, seed: int, began: float, most: int) -> dict[str, float]:
-    """Seconds since ``began`` at which each measure first reached its figure (never: infinite), and the last ones."""
+def child(name: str, seed: int, precision: str, iterations: int) -> dict[str, float]:
+    """What `learn` tells, in a process of its own whose start counts."""
+    output, _, _ = timing.child([__file__, name, str(seed), precision, str(iterations), str(time.time())])
+    told: dict[str, float] = json.loads(output)
+    return told
+
+
+def learn(name: str, seed: int, precision: str, iterations: int, began: float) -> dict[str, float]:
+    """Seconds since ``began`` at which each measure first reached its figure (never: infinite), and the last ones.
+
+    It learns, and is measured at the end of, so many iterations; if 0, until every figure is reached, measured often.
+    """
     import torch
 
     from anasyn.data.sources import load, smaller_side
@@ -46,13 +64,14 @@ def learn(name: str, seed: int, began: float, most: int) -> dict[str, float]:
     from anasyn.run import build_learner, has_bfloat16
 
     cpu = torch.device("cpu")
-    recipe = dataclasses.replace(RECIPES[name], seed=seed)
+    recipe = dataclasses.replace(RECIPES[name], seed=seed, precision=precision)
     images = load(recipe.data, recipe.size, fit=recipe.fit).pixels
     scale = Scale(len(images), smaller_side(recipe.data) or recipe.size, has_bfloat16(cpu))
     recipe = recipe.resolve(scale)
     learner = build_learner(recipe, cpu)
     reached: dict[str, float] = {}
     measured: dict[str, float] = {}
+    acceptance: list[float] = []
     paused = 0.0
     records = learn(
         learner,
@@ -63,7 +82,8 @@ def learn(name: str, seed: int, began: float, most: int) -> dict[str, float]:
         schedule=linear_decay,
     )
     for record in records:
-        if record.iteration % EVERY and record.iteration != recipe.iterations:
+        acceptance.append(record.acceptance_rate)
+        if record.iteration % (iterations or EVERY) and record.iteration != recipe.iterations:
             continue
         now = time.time()
         measured = measure(learner, images)
@@ -71,9 +91,10 @@ def learn(name: str, seed: int, began: float, most: int) -> dict[str, float]:
             if figure <= REACHED[what]:
                 reached.setdefault(what, now - began - paused)
         paused += time.time() - now
-        if reached.keys() == measured.keys() or record.iteration == most:
+        if record.iteration == iterations or (not iterations and reached.keys() == measured.keys()):
             break
     seconds = {f"seconds to {what} ≤ {REACHED[what]:g}": reached.get(what, float("inf")) for what in measured}
+    measured["acceptance, mean of 100 iterations"] = statistics.fmean(acceptance[-100:])
     return seconds | {f"last {what}": figure for what, figure in measured.items()}
 
 
@@ -106,6 +127,7 @@ def measure(learner: object, images: object) -> dict[str, float]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] and not sys.argv[1].startswith("--"):  # a child of `rows`
-        print(json.dumps(learn(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))))
+        name, seed, precision, iterations, began = sys.argv[1:]
+        print(json.dumps(learn(name, int(seed), precision, int(iterations), float(began))))
     else:
         timing.main("quality", rows, __doc__)

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from .. import mcmc
 from ..models import Generator
@@ -72,7 +71,7 @@ class GeneratorLearner:
         z = state.position
 
         # Learning step: ascend Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖² / 2σ²     (8–10)
-        squares = mse_loss(self.model(z), images, reduction="none")
+        squares = (self.model(z) - images) ** 2
         loss = squares.sum() / len(images) / (2 * self.model.sigma**2)
         self.optimizer.zero_grad()
         loss.backward()

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from ..rng import standard_normal
 
@@ -52,7 +51,7 @@ class Generator(nn.Module):
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
-        squares = mse_loss(self(z), images, reduction="none").sum(tuple(range(1, images.dim())))
+        squares = ((self(z) - images) ** 2).sum(tuple(range(1, images.dim())))
         return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * math.log(2 * math.pi * self.sigma**2)
 
     def log_joint(self, z: Tensor, images: Tensor) -> Tensor:
