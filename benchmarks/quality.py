@@ -1,6 +1,6 @@
 """Seconds to a quality, the process's start included: lion-tiger and egret, over five seeds.
 
-A child process learns; every 20 iterations it stops its clock, measures, and goes on. Three more seeds learn in each
+A child process learns; every 20 iterations it stops its clock, measures, and goes on. Three of the seeds learn in each
 precision for as many iterations, to tell what bfloat16 changes. Where the photographs are absent (ANASYN_PHOTOGRAPHS)
 the drawn sets stand in and no target applies.
 """

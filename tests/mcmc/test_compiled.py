@@ -104,7 +104,8 @@ def test_thin_products_are_sums_and_large_ones_onednns() -> None:
     code = code_of(network, 2000)
     assert code.count("anasyn.product.default(") == 2
     assert "extern_kernels.mm(" not in code
-    assert code_of(network, 200).count("extern_kernels.mm(") == 2
+    for few in (7, 200):  # few chains through a wide layer are a product still
+        assert code_of(network, few).count("extern_kernels.mm(") == 2
 
 
 def test_runs_like_any_kernel() -> None:

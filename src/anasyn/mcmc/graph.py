@@ -10,14 +10,15 @@ __all__ = ["ManyChains"]
 
 aten = torch.ops.aten
 LANES = 16  # numbers in a processor's vector
+THIN = 128  # numbers that the two shorter sides of a product span, such as 2 coordinates by 64 features
 LARGE = 2**22  # multiplications of a product that is worth oneDNN's longer call
 
 
 class ManyChains(CustomGraphPass):
     """The graph of chains' transitions on a processor, in float32, with two things changed.
 
-    *Products of matrices.* One with a side shorter than a vector becomes a sum, in one loop with what stands about
-    it. A large one is computed by oneDNN, on AMD's processors twice as fast as by the MKL that PyTorch asks.
+    *Products of matrices.* A thin one, of many chains' few coordinates, becomes a sum, in one loop with what stands
+    about it. A large one is computed by oneDNN, on AMD's processors twice as fast as by the MKL that PyTorch asks.
 
     *Short rows.* A few numbers for each chain, (n, 3), are laid out as (3, n): a loop over the chains computes sixteen
     at a time, where the compiler's loop over the rows computes three.
@@ -51,7 +52,8 @@ def sides(match: Match) -> tuple[int, int, int]:
 
 
 def is_thin(match: Match) -> bool:
-    return on_processor(match.output_node()) and min(sides(match)) < LANES
+    shortest, shorter, _ = sorted(sides(match))
+    return on_processor(match.output_node()) and shortest * shorter <= THIN
 
 
 def is_large(match: Match) -> bool:
