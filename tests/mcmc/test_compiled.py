@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch._inductor.utils import run_and_get_code
 
 from anasyn import mcmc
@@ -73,7 +74,17 @@ def network(x: torch.Tensor) -> torch.Tensor:
     return ((x @ first).tanh() @ second).tanh().mm(third).squeeze(1) - 0.5 * (x**2).sum(1)
 
 
-@pytest.mark.parametrize("density", [mixture, network])
+torch.manual_seed(0)
+LAYERS = nn.Sequential(nn.Linear(2, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1)).requires_grad_(
+    False
+)
+
+
+def layers(x: torch.Tensor) -> torch.Tensor:
+    return LAYERS(x).squeeze(1) - 0.5 * (x**2).sum(1)
+
+
+@pytest.mark.parametrize("density", [mixture, network, layers])
 @pytest.mark.parametrize("num_chains", [20, 2000])
 def test_a_graph_rewritten_for_many_chains_computes_the_same(density: mcmc.LogDensity, num_chains: int) -> None:
     torch.compiler.reset()
@@ -100,12 +111,23 @@ def test_short_rows_lie_side_by_side() -> None:
     assert "(2000, 3), (3, 1)" not in code
 
 
-def test_thin_products_are_sums_and_large_ones_onednns() -> None:
-    code = code_of(network, 2000)
+@pytest.mark.parametrize("density", [network, layers])
+def test_thin_products_are_sums_and_large_ones_onednns(density: mcmc.LogDensity) -> None:
+    code = code_of(density, 2000)
     assert code.count("anasyn.product.default(") == 2
-    assert "extern_kernels.mm(" not in code
-    for few in (7, 200):  # few chains through a wide layer are a product still
+    assert "mm(" not in code
+    assert "tmp_acc1_vec +" in code  # the gradient's two sums, in one loop
+    assert "std::array<float" not in code  # weights are read sixteen at a time, none one by one
+
+
+def test_few_chains_through_a_wide_layer_are_a_product() -> None:
+    for few in (7, 200):
         assert code_of(network, few).count("extern_kernels.mm(") == 2
+
+
+def test_an_exponential_is_computed_once() -> None:
+    """One a layer, of value and gradient together."""
+    assert code_of(layers, 2000).count("exp()") == 2
 
 
 def test_runs_like_any_kernel() -> None:

@@ -1,6 +1,7 @@
 """Several transitions of a kernel compiled into one, for densities so small that a step is all overhead."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import zip_longest
@@ -60,7 +61,7 @@ class Compiled:
         state = side_by_side(state)
         tests = self.num_steps if self.target_acceptance is not None else 0  # an unadjusted kernel needs none
         numbers = compiled(draw)(key, self.num_steps, tests, state.position)
-        with torch.no_grad(), torch._dynamo.config.patch(trace_autograd_ops=True):  # the density's gradient, too
+        with torch.no_grad(), gradients_compiled():
             return compiled(several)(self.kernel, log_density, state, *numbers)
 
     def with_step_size(self, step_size: float | Tensor) -> Self:
@@ -91,8 +92,19 @@ def side_by_side(state: State) -> State:
 
 
 @cache
+def gradients_compiled() -> AbstractContextManager[None]:
+    """Within which a function that asks for a gradient is compiled whole. Made once: making it takes 20 µs."""
+    within: AbstractContextManager[None] = torch._dynamo.config.patch(trace_autograd_ops=True)
+    return within
+
+
+@cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled; when it is first asked for, since the compiler's import takes longer than torch's."""
     from .graph import ManyChains
 
-    return torch.compile(function, fullgraph=True, dynamic=False, options={"post_grad_custom_post_pass": ManyChains()})
+    options: dict[str, Callable[..., Any] | str | int | bool] = {
+        "post_grad_custom_post_pass": ManyChains(),
+        "score_fusion_memory_threshold": 1024,  # bytes; a few weights that loops share are no reason to join them
+    }
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
