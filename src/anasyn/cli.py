@@ -85,6 +85,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SystemExit(fail(2, f"{message}; see {self.prog} --help"))
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As any does; a command tells of what it does not know itself, so that its own help is named."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
 
 def parser() -> argparse.ArgumentParser:
     """Every command and its arguments; those of ``learn`` are the fields of the recipes."""
