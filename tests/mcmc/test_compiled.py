@@ -1,5 +1,7 @@
 """Transitions compiled into one: they are the kernel's own."""
 
+from contextvars import copy_context
+
 import pytest
 import torch
 from torch import nn
@@ -147,6 +149,18 @@ def test_runs_like_any_kernel() -> None:
     assert x.mean().abs() < 0.03
     assert (x.var() - 1).abs() < 0.04
     assert kernel.with_step_size(0.5).step_size == 0.5
+
+
+def test_steps_leave_nothing_behind() -> None:
+    """The compiler's settings are context variables, and each new patch of one was one more for ever."""
+    torch.compiler.reset()
+    kernel, rng = mcmc.Compiled(mcmc.Langevin(0.5), num_steps=1), torch.Generator().manual_seed(0)
+    state = mcmc.init(two_modes, torch.randn(7, 3, generator=rng), 0.5)
+    kept = []
+    for _ in range(4):
+        state, _ = kernel.step(two_modes, state, rng)
+        kept.append(len(copy_context()))
+    assert kept[-1] == kept[0]
 
 
 def test_num_steps_is_at_least_one() -> None:
