@@ -71,7 +71,8 @@ def one(density: str, kernel: str, num_chains: int, repeats: int) -> Iterator[Ro
         makers["torchebm"] = lambda: torchebm(kernel, log_density, start, steps)
     if blackjax is not None:
         makers["blackjax"] = lambda: compiled_blackjax(kernel, density, start, steps)
-    if density == "2-64-64-1 network" and num_chains > 100 and kernel != "HMC":
+    bounded = density == "2-64-64-1 network" and num_chains > 100 and kernel != "HMC"
+    if bounded and torch.backends.mkldnn.is_available():
         makers["bound"] = lambda: bound(num_chains, steps)
     functions = {}
     for what, make in makers.items():
