@@ -106,7 +106,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled; when it is first asked for, since the compiler's import takes longer than torch's."""
     from .graph import ManyChains
 
-    options: dict[str, Callable[..., Any] | str | int | bool] = {
+    options: dict[str, Any] = {
         "post_grad_custom_post_pass": ManyChains(),
         "score_fusion_memory_threshold": 1024,  # bytes; a few weights that loops share are no reason to join them
     }

@@ -56,7 +56,7 @@ def on_processor(node: Node) -> bool:
     return isinstance(made, Tensor) and made.device.type == "cpu" and made.dtype == torch.float32
 
 
-biases = PatternMatcherPass("biases")
+biases = PatternMatcherPass("biases")  # a pass of its own: what a pass makes it does not look at again
 rewritten = PatternMatcherPass("many chains")
 PRODUCT = CallFunction(aten.mm.default, Arg(), Arg())
 PRODUCT_AND_BIAS = CallFunction(aten.addmm.default, Arg(), Arg(), Arg())

@@ -51,6 +51,7 @@ class Generator(nn.Module):
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
+        # written out, here and in the learner: the gradient of mse_loss comes back channels-first, and is slow
         squares = ((self(z) - images) ** 2).sum(tuple(range(1, images.dim())))
         return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * math.log(2 * math.pi * self.sigma**2)
 
