@@ -33,7 +33,7 @@ except ImportError:
     blackjax = None
 
 MEANS = [[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]
-BLOCKS = {"unadjusted Langevin": 8, "MALA": 8, "HMC": 1}  # transitions that are compiled into one
+BLOCKS = {"unadjusted Langevin": 16, "MALA": 16, "HMC": 4}  # transitions that are compiled into one
 STEP_SIZES = {"unadjusted Langevin": 0.5, "MALA": 0.5, "HMC": 0.3}
 KERNELS = {
     "unadjusted Langevin": mcmc.Langevin(0.5),

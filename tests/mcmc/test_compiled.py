@@ -5,10 +5,13 @@ from contextvars import copy_context
 import pytest
 import torch
 from torch import nn
-from torch._inductor.utils import run_and_get_code
+from torch._inductor import inductor_prims
+from torch._inductor.utils import fresh_cache, run_and_get_code
+from torch.fx import Graph, Node
 
 from anasyn import mcmc
-from anasyn.mcmc.compiled import compiled, draw, several, side_by_side
+from anasyn.mcmc.compiled import compiled, draw, gradients_compiled, several, side_by_side
+from anasyn.mcmc.graph import ManyChains
 from anasyn.models import Descriptor, Generator, frozen, networks
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, at its import
@@ -109,8 +112,34 @@ def code_of(log_density: mcmc.LogDensity, num_chains: int) -> str:
 def test_short_rows_lie_side_by_side() -> None:
     """Three numbers for each of 2000 chains, in a loop over the chains."""
     code = code_of(mixture, 2000)
-    assert "(3, 2000), (2000, 1)" in code
+    assert "(2000, 3), (1, 2000)" in code
     assert "(2000, 3), (3, 1)" not in code
+
+
+@pytest.mark.parametrize("name", [*KERNELS, "draw"])
+def test_the_compiler_writes_no_number_many_times(name: str, monkeypatch) -> None:
+    """It writes into an operation all that it reads and that is not held, as often as it reads it."""
+    torch.compiler.reset()
+    lengths: dict[Node, int] = {}
+
+    def measured(self: ManyChains, graph: Graph) -> None:
+        rewrite(self, graph)
+        for node in graph.nodes:
+            is_held = node.op != "call_function" or node.target is inductor_prims.force_stride_order
+            reads = [read for read in node.args if isinstance(read, Node)]
+            lengths[node] = 0 if is_held else 1 + sum(lengths[read] for read in reads)
+
+    rewrite = ManyChains.__call__
+    monkeypatch.setattr(ManyChains, "__call__", measured)
+    x = torch.randn(200, 2).T.contiguous().T
+    key, numbers = torch.tensor([1, 2], dtype=torch.int32), (torch.randn(3, 200, 2), torch.rand(3, 200))
+    with torch.no_grad(), gradients_compiled(), fresh_cache():
+        if name == "draw":
+            compiled(draw)(key, 3, 3, x)
+        else:
+            numbers = (numbers[0], numbers[1][:0]) if name == "Langevin" else numbers
+            compiled(several)(KERNELS[name], two_modes, mcmc.init(two_modes, x, 0.5), *numbers)
+    assert 10 < max(lengths.values()) < 200
 
 
 @pytest.mark.parametrize("density", [network, layers])

@@ -24,8 +24,8 @@ class Compiled:
     chains, and another draws the numbers of all transitions. The first step compiles, for ten seconds or more; another
     log-density, shape or dtype compiles anew. Worth it from a hundred thousand transitions on.
 
-        kernel = mcmc.Compiled(mcmc.MALA(0.5), num_steps=8)
-        state, info = mcmc.run(kernel, log_density, position, num_steps=12_500, rng=rng)     # 100,000 transitions
+        kernel = mcmc.Compiled(mcmc.MALA(0.5), num_steps=16)
+        state, info = mcmc.run(kernel, log_density, position, num_steps=6_250, rng=rng)     # 100,000 transitions
 
     Of the step of a convolutional network that is `frozen` it compiles what stands beside the convolutions: 7 chains of
     64 × 64 pixels take four fifths of the time. It may be the kernel of a learner, which compiles once.
@@ -34,12 +34,12 @@ class Compiled:
 
     Args:
         kernel: the transition; it draws one normal number a coordinate and at most one uniform number a chain.
-        num_steps: how many make one step, ≥ 1; each gradient in them adds its own time to the compiler's, so that of
-            HMC, whose one transition has many, and of a convolutional network, 1 is enough.
+        num_steps: how many make one step, ≥ 1; each gradient in them adds half a second or so to the compiler's time,
+            so that of HMC, whose one transition has many, and of a convolutional network fewer are enough.
     """
 
     kernel: Kernel
-    num_steps: int = 8
+    num_steps: int = 16
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:

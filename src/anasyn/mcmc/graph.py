@@ -18,8 +18,10 @@ from torch.fx.node import Argument
 __all__ = ["ManyChains"]
 
 aten = torch.ops.aten
+COSTLY = {aten.exp.default, aten.log.default, aten.sigmoid.default, aten.tanh.default}
 LANES = 16  # numbers in a processor's vector
 THIN = 128  # numbers that the two shorter sides of a product span, such as 2 coordinates by 64 features
+HOLD = 3  # operations that make a number worth holding where it is read again
 LARGE = 2**22  # multiplications of a product that is worth oneDNN's longer call
 
 
@@ -33,17 +35,17 @@ class ManyChains(CustomGraphPass):
     *SiLU*, x / (1 + exp(−x)), is x σ(x), with the one σ(x) that its derivative has, too: an exponential costs more than
     all else in a loop.
 
-    *Short rows.* A few numbers for each chain, (n, 3), are laid out as (3, n): a loop over the chains computes sixteen
-    at a time, where the compiler's loop over the rows computes three.
+    *What is read again.* A few numbers of each chain that several operations read are made once and held, (n, 3) laid
+    out as (3, n). The compiler writes each into all that read it, those into all that read them, and so on: numbers of
+    which transitions are a chain it would write thousands of times, for a minute, and find again that they are the
+    same. And a loop over the chains computes sixteen at a time, where one over rows of three computes three.
     """
 
     def __call__(self, graph: Graph) -> None:
         biases.apply(graph)
         rewritten.apply(graph)
         share_sigmoids(graph)
-        for node in list(graph.nodes):
-            if makes_short_rows(node):
-                lay_side_by_side(node)
+        hold_what_is_read_again(graph)
 
     def uuid(self) -> bytes:
         """By which the compiler knows whether it has compiled the same before."""
@@ -140,22 +142,33 @@ def share_sigmoids(graph: Graph) -> None:
         node.replace_all_uses_with(firsts.setdefault(node.args[0], node))
 
 
-def makes_short_rows(node: Node) -> bool:
-    """Whether it computes many rows of fewer numbers than fill a vector."""
-    if not on_processor(node) or not isinstance(node.target, torch._ops.OpOverload) or node.target.is_view:
+def hold_what_is_read_again(graph: Graph) -> None:
+    """Holds the few numbers of each of many chains that cost more to make again than to read."""
+    operations: dict[Node, int] = {}  # that make a number out of what is held
+    for node in [node for node in graph.nodes if makes_few(node)]:
+        count = sum(operations.get(read, 0) for read in node.all_input_nodes)
+        if not node.target.is_view:
+            count += HOLD if node.target in COSTLY else 1
+            if count >= HOLD and len(node.users) > 1 and node.meta["val"].dtype != torch.bool:
+                hold(node)
+                continue
+        operations[node] = count
+
+
+def makes_few(node: Node) -> bool:
+    """Whether it computes a few numbers for each of many chains."""
+    made = node.meta.get("val")
+    if not isinstance(node.target, torch._ops.OpOverload) or not isinstance(made, Tensor):
         return False
-    made = node.meta["val"]
-    return made.dim() > 1 and len(made) > LANES > made[0].numel() > 1
+    return made.device.type == "cpu" and made.dim() > 0 and len(made) > LANES >= made[0].numel()
 
 
-def lay_side_by_side(node: Node) -> None:
-    """Follows it by a copy with its first dimension innermost, which the compiler makes in the same loop."""
-    graph, dims, users = node.graph, node.meta["val"].dim(), list(node.users)
+def hold(node: Node) -> None:
+    """Follows it by an order to write down what it makes, one number of all chains side by side in memory."""
+    graph, users = node.graph, list(node.users)
+    chains, *event = node.meta["val"].shape
+    strides = torch.empty(*event, chains).movedim(-1, 0).stride()
     with graph.inserting_after(node):
-        turned = graph.call_function(aten.permute.default, (node, [*range(1, dims), 0]))
-    with graph.inserting_after(turned):
-        copy = graph.call_function(aten.clone.default, (turned,), {"memory_format": torch.contiguous_format})
-    with graph.inserting_after(copy):
-        back = graph.call_function(aten.permute.default, (copy, [dims - 1, *range(dims - 1)]))
+        held = graph.call_function(inductor_prims.force_stride_order, (node, strides))
     for user in users:
-        user.replace_input_with(node, back)
+        user.replace_input_with(node, held)
