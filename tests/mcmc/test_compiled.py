@@ -10,7 +10,7 @@ from torch._inductor.utils import fresh_cache, run_and_get_code
 from torch.fx import Graph, Node
 
 from anasyn import mcmc
-from anasyn.mcmc.compiled import compiled, draw, gradients_compiled, several, side_by_side
+from anasyn.mcmc.compiled import compiled, gradients_compiled, several, side_by_side
 from anasyn.mcmc.graph import ManyChains
 from anasyn.models import Descriptor, Generator, frozen, networks
 
@@ -31,8 +31,7 @@ def test_compiled_is_the_kernel_on_the_same_numbers(name: str) -> None:
     start = mcmc.init(two_modes, position, kernel.step_size)
     state, info = kernel.step(two_modes, start, torch.Generator().manual_seed(1))
     key = torch.randint(-(2**31), 2**31, (2,), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
-    numbers = draw(key, 2, 0 if name == "Langevin" else 2, side_by_side(start).position)
-    expected, expected_info = several(KERNELS[name], two_modes, start, *numbers)
+    expected, expected_info = several(KERNELS[name], two_modes, side_by_side(start), key, 2)
     for got, want in zip((*state, *info), (*expected, *expected_info), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
@@ -57,7 +56,7 @@ def test_a_frozen_network_is_compiled_around_its_convolutions(precision: str, mo
                 key = torch.randint(
                     -(2**31), 2**31, (2,), generator=torch.Generator().manual_seed(1), dtype=torch.int32
                 )
-                want = several(mcmc.MALA(0.01), log_density, state, *draw(key, 1, 1, side_by_side(state).position))
+                want = several(mcmc.MALA(0.01), log_density, side_by_side(state), key, 1)
             tolerance = {"rtol": 1e-4, "atol": 1e-4} if precision == "float32" else {"rtol": 0.05, "atol": 0.05}
             for a, b in zip((*got[0], *got[1]), (*want[0], *want[1]), strict=True):
                 torch.testing.assert_close(a, b, **tolerance)
@@ -116,7 +115,7 @@ def test_short_rows_lie_side_by_side() -> None:
     assert "(2000, 3), (3, 1)" not in code
 
 
-@pytest.mark.parametrize("name", [*KERNELS, "draw"])
+@pytest.mark.parametrize("name", KERNELS)
 def test_the_compiler_writes_no_number_many_times(name: str, monkeypatch) -> None:
     """It writes into an operation all that it reads and that is not held, as often as it reads it."""
     torch.compiler.reset()
@@ -132,13 +131,9 @@ def test_the_compiler_writes_no_number_many_times(name: str, monkeypatch) -> Non
     rewrite = ManyChains.__call__
     monkeypatch.setattr(ManyChains, "__call__", measured)
     x = torch.randn(200, 2).T.contiguous().T
-    key, numbers = torch.tensor([1, 2], dtype=torch.int32), (torch.randn(3, 200, 2), torch.rand(3, 200))
+    key = torch.tensor([1, 2], dtype=torch.int32)
     with torch.no_grad(), gradients_compiled(), fresh_cache():
-        if name == "draw":
-            compiled(draw)(key, 3, 3, x)
-        else:
-            numbers = (numbers[0], numbers[1][:0]) if name == "Langevin" else numbers
-            compiled(several)(KERNELS[name], two_modes, mcmc.init(two_modes, x, 0.5), *numbers)
+        compiled(several)(KERNELS[name], two_modes, mcmc.init(two_modes, x, 0.5), key, 3)
     assert 10 < max(lengths.values()) < 200
 
 

@@ -20,9 +20,9 @@ __all__ = ["Compiled"]
 class Compiled:
     """``num_steps`` transitions of ``kernel`` as one, by `torch.compile`; p is stationary as it is for ``kernel``.
 
-    A step of MALA on a density of two numbers is forty small operations; compiled they are one loop over the
-    chains, and another draws the numbers of all transitions. The first step compiles, for ten seconds or more; another
-    log-density, shape or dtype compiles anew. Worth it from a hundred thousand transitions on.
+    A step of MALA on a density of two numbers is forty small operations; compiled they are loops over the chains,
+    which draw their random numbers, too. The first step compiles, for ten seconds or more; another log-density, shape or
+    dtype compiles anew. Worth it from a hundred thousand transitions on.
 
         kernel = mcmc.Compiled(mcmc.MALA(0.5), num_steps=16)
         state, info = mcmc.run(kernel, log_density, position, num_steps=6_250, rng=rng)     # 100,000 transitions
@@ -59,20 +59,18 @@ class Compiled:
         device = state.position.device
         key = torch.randint(-(2**31), 2**31, (2,), generator=rng, dtype=torch.int32, device=device)
         state = side_by_side(state)
-        tests = self.num_steps if self.target_acceptance is not None else 0  # an unadjusted kernel needs none
-        numbers = compiled(draw)(key, self.num_steps, tests, state.position)
         with torch.no_grad(), gradients_compiled():
-            return compiled(several)(self.kernel, log_density, state, *numbers)
+            return compiled(several)(self.kernel, log_density, state, key, self.num_steps)
 
     def with_step_size(self, step_size: float | Tensor) -> Self:
         """This kernel with another step size."""
         return replace(self, kernel=self.kernel.with_step_size(step_size))
 
 
-def several(
-    kernel: Kernel, log_density: LogDensity, state: State, normal: Tensor, uniform: Tensor
-) -> tuple[State, Info]:
-    """A transition for each row of the numbers drawn; for an unadjusted kernel there are no uniform ones."""
+def several(kernel: Kernel, log_density: LogDensity, state: State, key: Tensor, num_steps: int) -> tuple[State, Info]:
+    """As many transitions, on numbers that are a function of the key."""
+    tests = num_steps if kernel.target_acceptance is not None else 0  # an unadjusted kernel needs no uniform numbers
+    normal, uniform = draw(key, num_steps, tests, state.position)
     acceptance = torch.zeros_like(state.log_density)
     divergent = torch.zeros_like(state.log_density, dtype=torch.bool)
     for numbers in zip_longest(normal, uniform):
@@ -80,7 +78,7 @@ def several(
         state = side_by_side(state)
         acceptance = acceptance + info.acceptance_rate
         divergent = divergent | info.divergent
-    return state, Info(acceptance / len(normal), divergent)
+    return state, Info(acceptance / num_steps, divergent)
 
 
 def side_by_side(state: State) -> State:
