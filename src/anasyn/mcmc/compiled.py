@@ -21,8 +21,8 @@ class Compiled:
     """``num_steps`` transitions of ``kernel`` as one, by `torch.compile`; p is stationary as it is for ``kernel``.
 
     A step of MALA on a density of two numbers is forty small operations; compiled they are loops over the chains,
-    which draw their random numbers, too. The first step compiles, for ten seconds or more; another log-density, shape or
-    dtype compiles anew. Worth it from a hundred thousand transitions on.
+    which draw their random numbers, too. The first step compiles, for ten seconds or more; another log-density, shape
+    or dtype compiles anew. Worth it from a hundred thousand transitions on.
 
         kernel = mcmc.Compiled(mcmc.MALA(0.5), num_steps=16)
         state, info = mcmc.run(kernel, log_density, position, num_steps=6_250, rng=rng)     # 100,000 transitions
