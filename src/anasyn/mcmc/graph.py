@@ -18,15 +18,15 @@ from torch.fx.node import Argument
 __all__ = ["ManyChains"]
 
 aten = torch.ops.aten
-COSTLY = {aten.exp.default, aten.log.default, aten.sigmoid.default, aten.tanh.default}
 LANES = 16  # numbers in a processor's vector
 THIN = 128  # numbers that the two shorter sides of a product span, such as 2 coordinates by 64 features
-HOLD = 3  # operations that make a number worth holding where it is read again
 LARGE = 2**22  # multiplications of a product that is worth oneDNN's longer call
+HOLD = 3  # operations that make a number worth holding where it is read again
+COSTLY = {aten.exp.default, aten.log.default, aten.sigmoid.default, aten.tanh.default}  # each alone worth as much
 
 
 class ManyChains(CustomGraphPass):
-    """The graph of chains' transitions on a processor, in float32, with three things changed.
+    """The graph of chains' transitions on a processor, with three things changed; the first two in float32 alone.
 
     *Products of matrices.* A thin one, of many chains' few coordinates, becomes a sum, in one loop with what stands
     about it. A large one is computed by oneDNN, on AMD's processors twice as fast as by the MKL that PyTorch asks. A
