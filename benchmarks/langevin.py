@@ -22,7 +22,7 @@ import timing
 from anasyn import mcmc
 from anasyn.cli import keep_freed_memory
 from anasyn.models import Descriptor, Generator, networks
-from anasyn.models.networks import frozen
+from anasyn.processor import frozen
 from anasyn.run import has_bfloat16
 from timing import Row
 

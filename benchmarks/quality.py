@@ -106,7 +106,7 @@ def measure(learner: object, images: object) -> dict[str, float]:
     from anasyn.data.images import to_float, to_uint8
     from anasyn.evaluation import coverage, sliced_wasserstein
     from anasyn.learning import GeneratorLearner
-    from anasyn.models.networks import frozen
+    from anasyn.processor import frozen
     from anasyn.rng import derive
 
     rng = derive(0, "benchmark")

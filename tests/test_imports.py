@@ -24,11 +24,12 @@ MAY_IMPORT = {
     "recipes": BESIDE,
     "mcmc": BESIDE,
     "models": BESIDE,
-    "learning": BESIDE | {"mcmc", "models"},
-    "run": BESIDE | {"mcmc", "models", "learning", "recipes"},
-    "evaluation": BESIDE | {"mcmc", "models", "learning", "recipes", "run"},
-    "diagnostics": BESIDE | {"mcmc", "models", "learning", "recipes", "run", "evaluation"},
-    "report": BESIDE | {"mcmc", "models", "learning", "recipes", "run", "evaluation", "diagnostics"},
+    "processor": set(),
+    "learning": BESIDE | {"mcmc", "models", "processor"},
+    "run": BESIDE | {"mcmc", "models", "processor", "learning", "recipes"},
+    "evaluation": BESIDE | {"mcmc", "models", "processor", "learning", "recipes", "run"},
+    "diagnostics": BESIDE | {"mcmc", "models", "processor", "learning", "recipes", "run", "evaluation"},
+    "report": BESIDE | {"mcmc", "models", "processor", "learning", "recipes", "run", "evaluation", "diagnostics"},
     "progress": BESIDE | {"learning"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

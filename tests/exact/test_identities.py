@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from anasyn import mcmc
 from anasyn.mcmc import langevin
 from anasyn.models import Descriptor, Generator, networks
+from anasyn.processor import frozen
 
 FLOAT = torch.float64
 
@@ -219,7 +220,7 @@ def test_sampling_inside_no_grad_and_with_frozen_weights_is_the_same():
         free = mcmc.run(mcmc.MALA(0.01), log_density, start, num_steps=2, rng=rng())[0]
         with torch.no_grad():
             inside = mcmc.run(mcmc.MALA(0.01), log_density, start, num_steps=2, rng=rng())[0]
-        with torch.no_grad(), networks.frozen(model):
+        with torch.no_grad(), frozen(model):
             assert not any(p.requires_grad for p in model.parameters())
             still = mcmc.run(mcmc.MALA(0.01), log_density, start, num_steps=2, rng=rng())[0]
         for a, b, c in zip(free, inside, still, strict=True):

@@ -15,7 +15,7 @@ from ..evaluation import sliced_wasserstein, swd_levels
 from ..mcmc import State, mean_image
 from ..mcmc.kernel import inner
 from ..models import Descriptor
-from ..models.networks import frozen
+from ..processor import frozen
 from ..rng import standard_normal
 from .chains import arviz, finite, gradients_per_step
 from .gap import Gap, energy_gap

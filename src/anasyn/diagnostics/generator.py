@@ -10,7 +10,7 @@ from .. import mcmc
 from ..data.images import as_float
 from ..evaluation import evenly
 from ..models import Generator
-from ..models.networks import frozen
+from ..processor import frozen
 from ..rng import standard_normal
 from .chains import ChainDraws, arviz, effective_sample_size, finite, gradients_per_step, r_hat, sample
 from .modes import BARRIER, OtherMode, around, barrier, peaks

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import mcmc
 from ..mcmc.kernel import evaluate
 from ..models import Generator
-from ..models.networks import frozen
+from ..processor import frozen
 from .chains import effective_sample_size, gradients_per_step, sample
 from .modes import around
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import mcmc
 from ..data.images import as_float, to_uint8
 from ..models import Descriptor, Generator
-from ..models.networks import frozen
+from ..processor import frozen
 from ..rng import derive
 from .coverage import coverage, nearest_training
 from .distance import chunks, psnr

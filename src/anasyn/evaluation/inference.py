@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import mcmc
 from ..models import Generator
-from ..models.networks import frozen
+from ..processor import frozen
 from ..rng import standard_normal
 from .distance import chunks, mse
 

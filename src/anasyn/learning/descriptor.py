@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .. import mcmc
 from ..models import Descriptor
-from ..models.networks import frozen
+from ..processor import frozen
 from ..rng import standard_normal
 from .guard import Watch, gradient_norm, require_finite
 from .record import Record

@@ -5,15 +5,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .frozen import Layers, frozen
+__all__ = ["conv", "deconv"]
 
-__all__ = ["conv", "deconv", "frozen"]
+Size = int | tuple[int, int]
+"""The side of square images in pixels, or their height and width."""
 
 
-def deconv(latent_dim: int, size: int = 64, widths: Sequence[int] = (256, 128, 64, 32), channels: int = 3) -> Layers:
-    """The generator's network f: z, (n, d) → images in (−1, 1), (n, channels, size, size).
+def deconv(
+    latent_dim: int, size: Size = 64, widths: Sequence[int] = (256, 128, 64, 32), channels: int = 3
+) -> nn.Sequential:
+    """The generator's network f: z, (n, d) → images in (−1, 1), (n, channels, height, width).
 
-    A linear layer to a small square, then transposed convolutions (kernel 4, stride 2) that double it,
+    A linear layer to a small image, then transposed convolutions (kernel 4, stride 2) that double its sides,
     LeakyReLU 0.2 between, tanh at the end. What exceeds ``size`` in the last layer is cropped.
 
     The first weights keep the variance from layer to layer (He et al. 2015; PyTorch's own shrink an image
@@ -22,18 +25,18 @@ def deconv(latent_dim: int, size: int = 64, widths: Sequence[int] = (256, 128, 6
 
     Args:
         latent_dim: d.
-        size: side of the images in pixels, at least 8.
-        widths: channels of the hidden layers, the first at the coarsest square; one doubling follows each.
-        channels: of the images.
+        size: side of the images in pixels, or (height, width); at least 8.
+        widths: channels of the hidden layers, the first at the coarsest image; one doubling follows each.
+        channels: of the images, 1 or 3.
 
     Raises:
         ValueError: ``size`` is below 8 or too small for that many doublings.
     """
-    base = _coarsest_side(size, len(widths))
-    layers: list[nn.Module] = [nn.Linear(latent_dim, widths[0] * base**2), Square(widths[0], base)]
-    for width, narrower in zip(widths, [*widths[1:], channels], strict=True):
-        layers += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1)]
-    layers += [nn.Tanh(), Crop(size)]
+    height, width = (-(-side // (1 << len(widths))) for side in _sides(size, len(widths)))
+    layers: list[nn.Module] = [nn.Linear(latent_dim, widths[0] * height * width), Grid(widths[0], height, width)]
+    for wide, narrower in zip(widths, [*widths[1:], channels], strict=True):
+        layers += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(wide, narrower, 4, stride=2, padding=1)]
+    layers += [nn.Tanh(), Crop(*_sides(size, len(widths)))]
     for layer in layers:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=latent_dim**-0.5)
@@ -43,39 +46,40 @@ def deconv(latent_dim: int, size: int = 64, widths: Sequence[int] = (256, 128, 6
             nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", 0.2) * fan_in**-0.5)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-    return channels_last(Layers(*layers))
+    return channels_last(nn.Sequential(*layers))
 
 
-def conv(size: int = 64, widths: Sequence[int] = (32, 64, 128, 128), strides: int = 3, channels: int = 3) -> Layers:
-    """The descriptor's network: images, (n, channels, size, size) → a number each, (n,).
+def conv(
+    size: Size = 64, widths: Sequence[int] = (32, 64, 128, 128), strides: int = 3, channels: int = 3
+) -> nn.Sequential:
+    """The descriptor's network: images, (n, channels, height, width) → a number each, (n,).
 
     Convolutions with kernel 4 and stride 2 for the first ``strides`` layers, then kernel 3 and stride 1,
     LeakyReLU 0.2, and a linear head without bias: a constant of f cancels in every gradient.
 
     Args:
-        size: side of the images in pixels, at least 8.
+        size: side of the images in pixels, or (height, width); at least 8.
         widths: channels of the layers.
-        strides: how many of them halve the side.
-        channels: of the images.
+        strides: how many of them halve the sides.
+        channels: of the images, 1 or 3.
 
     Raises:
         ValueError: ``size`` is below 8 or too small for that many halvings.
     """
-    _coarsest_side(size, strides)
+    height, width = _sides(size, strides)
     layers: list[nn.Module] = []
-    side = size
-    for depth, (width, wider) in enumerate(zip([channels, *widths], widths, strict=False)):
+    for depth, (narrow, wider) in enumerate(zip([channels, *widths], widths, strict=False)):
         if depth < strides:
-            layers += [nn.Conv2d(width, wider, 4, stride=2, padding=1)]
-            side //= 2
+            layers += [nn.Conv2d(narrow, wider, 4, stride=2, padding=1)]
+            height, width = height // 2, width // 2
         else:
-            layers += [nn.Conv2d(width, wider, 3, padding=1)]
+            layers += [nn.Conv2d(narrow, wider, 3, padding=1)]
         layers += [nn.LeakyReLU(0.2)]
-    layers += [Head(widths[-1] * side**2)]
-    return channels_last(Layers(*layers))
+    layers += [Head(widths[-1] * height * width)]
+    return channels_last(nn.Sequential(*layers))
 
 
-def channels_last(network: Layers) -> Layers:
+def channels_last(network: nn.Sequential) -> nn.Sequential:
     """The network with its convolutions' weights in the memory format of the images."""
     for parameter in network.parameters():
         if parameter.dim() == 4:
@@ -83,30 +87,30 @@ def channels_last(network: Layers) -> Layers:
     return network
 
 
-class Square(nn.Module):
-    """Each row of features as a square of ``width`` channels, (n, side² · width) → (n, width, side, side).
+class Grid(nn.Module):
+    """Each row of features as a small image, (n, height · width · channels) → (n, channels, height, width).
 
-    Channels-last in memory, as all that follows: in the other format the first layer's gradient is slow.
+    It is channels-last in memory, like all that follows: in the other format the first layer's gradient is slow.
     """
 
-    def __init__(self, width: int, side: int):
+    def __init__(self, channels: int, height: int, width: int):
         super().__init__()
-        self.width = width
-        self.side = side
+        self.shape = (height, width, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        return features.unflatten(1, (self.side, self.side, self.width)).permute(0, 3, 1, 2)
+        return features.unflatten(1, self.shape).permute(0, 3, 1, 2)
 
 
 class Crop(nn.Module):
-    """The upper left ``size`` × ``size`` pixels of each image."""
+    """The upper left ``height`` × ``width`` pixels of each image."""
 
-    def __init__(self, size: int):
+    def __init__(self, height: int, width: int):
         super().__init__()
-        self.size = size
+        self.height = height
+        self.width = width
 
     def forward(self, images: Tensor) -> Tensor:
-        return images[..., : self.size, : self.size]
+        return images[..., : self.height, : self.width]
 
 
 class Head(nn.Linear):
@@ -124,8 +128,10 @@ class Head(nn.Linear):
             return super().forward(features.permute(0, 2, 3, 1).flatten(1).to(self.weight.dtype)).squeeze(1)
 
 
-def _coarsest_side(size: int, halvings: int) -> int:
+def _sides(size: Size, halvings: int) -> tuple[int, int]:
+    """Height and width, which must be large enough for that many halvings."""
+    height, width = (size, size) if isinstance(size, int) else size
     least = max(8, 1 << (halvings + 1))
-    if size < least:
+    if min(height, width) < least:
         raise ValueError(f"size: expected at least {least} pixels for {halvings} halvings, got {size}")
-    return -(-size // (1 << halvings))
+    return height, width

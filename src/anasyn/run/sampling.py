@@ -10,7 +10,7 @@ from ..data.images import to_float
 from ..errors import InputError
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..models import Generator
-from ..models.networks import frozen
+from ..processor import frozen
 from ..rng import derive
 from .directory import Run
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn.models import frozen as page
 from anasyn.models import networks
-from anasyn.models.frozen import Layers, frozen
+from anasyn.processor import freezing, frozen
 
 SIZES = [8, 16, 23, 32, 47, 64]
 
@@ -53,13 +52,13 @@ def check_same(network: nn.Module, x: Tensor) -> None:
 @pytest.fixture
 def never_plain(monkeypatch):
     """PyTorch's own layers are not called but for second derivatives."""
-    as_layers = page.Convolutions.as_layers
+    as_layers = freezing.Convolutions.as_layers
 
     def only_differentiated(self, x):
         assert torch.is_grad_enabled()
         return as_layers(self, x)
 
-    monkeypatch.setattr(page.Convolutions, "as_layers", only_differentiated)
+    monkeypatch.setattr(freezing.Convolutions, "as_layers", only_differentiated)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -94,7 +93,7 @@ def test_the_two_networks(size, channels):
 )
 def test_layers_of_every_kind(layers):
     torch.manual_seed(0)
-    check_same(Layers(*layers()), normal(3, 3, 9, 12))
+    check_same(nn.Sequential(*layers()), normal(3, 3, 9, 12))
 
 
 @pytest.mark.parametrize("channels", [(3, 8), (3, 32), (8, 12), (64, 128)])
@@ -104,7 +103,7 @@ def test_bfloat16_rounds_as_pytorch_does(make, channels):
     torch.manual_seed(0)
     narrow, wide = channels
     layer = make(*(channels if make is nn.Conv2d else (wide, narrow)), 4, stride=2, padding=1)
-    check = Layers(layer)
+    check = nn.Sequential(layer)
     x = normal(3, layer.in_channels, 12, 12).bfloat16().float().contiguous(memory_format=torch.channels_last)
     for parameter in check.parameters():
         parameter.data = parameter.data.bfloat16().float()
@@ -152,4 +151,4 @@ def test_weights_come_back_as_they_were():
         network(normal(1, 5))  # not images: an error while frozen
     assert not fixed.requires_grad
     assert all(p.requires_grad for p in network.parameters() if p is not fixed)
-    assert network.joined is None
+    assert "forward" not in vars(network)

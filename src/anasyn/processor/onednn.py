@@ -1,28 +1,31 @@
-"""One convolution by oneDNN, PyTorch's library for processors, with weights laid out once and for all."""
+"""One convolution by oneDNN, the library by which PyTorch computes on CPUs, with its weights laid out once."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Conv", "Convolution", "dtypes", "sides_after", "stands_for"]
+__all__ = ["Conv", "Convolution", "has_hooks", "stands_for"]
 
 Conv = nn.Conv2d | nn.ConvTranspose2d
-mkldnn = torch.ops.mkldnn  # oneDNN by its former name
-LANES = 16  # numbers in a vector: fewer channels leave some of it empty
+mkldnn = torch.ops.mkldnn  # oneDNN's former name
+LANES = 16  # numbers in a vector register: fewer channels leave part of it empty
 
 
-def dtypes() -> list[torch.dtype]:
-    """What oneDNN computes convolutions in on this processor."""
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
-        return []
-    return [torch.float32, torch.bfloat16] if mkldnn._is_mkldnn_bf16_supported() else [torch.float32]
-
-
-def stands_for(layer: Conv) -> bool:
-    """Whether `Convolution` can stand for it."""
+def stands_for(layer: nn.Module, dtypes: Sequence[torch.dtype]) -> TypeGuard[Conv]:
+    """Whether `Convolution` can take the layer's place: the exact class, since a subclass may compute anything."""
+    if type(layer) is not nn.Conv2d and type(layer) is not nn.ConvTranspose2d:
+        return False
     padded_by_number = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return padded_by_number and layer.groups == 1 and layer.dilation == (1, 1)
+    plain = padded_by_number and layer.groups == 1 and layer.dilation == (1, 1) and "forward" not in vars(layer)
+    return plain and layer.weight.device.type == "cpu" and layer.weight.dtype in dtypes
+
+
+def has_hooks(layer: nn.Module) -> bool:
+    """Whether something else is to happen when the layer is called, for it or for all modules."""
+    own = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(own) or nn.modules.module._has_any_global_hook()
 
 
 class Convolution:
@@ -56,11 +59,15 @@ class Convolution:
             return self.down(x, self.bias, self.slope)
         return self.up(x, sides_after(self.layer, x.shape[2:]), self.bias, self.slope)
 
-    def backward(self, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The gradient by x of what has this gradient by y, which is overwritten."""
+    def backward(self, gradient: Tensor, sides: Sequence[int], y: Tensor | None) -> Tensor:
+        """The gradient by x, of height and width ``sides``, given that by y, which is overwritten.
+
+        Args:
+            y: the output; only a LeakyReLU needs it.
+        """
         if self.slope is not None:
             torch.ops.aten.leaky_relu_backward.grad_input(gradient, y, self.slope, True, grad_input=gradient)
-        return self.up(gradient, x.shape[2:]) if self.is_down else self.down(gradient)
+        return self.up(gradient, sides) if self.is_down else self.down(gradient)
 
     def down(self, x: Tensor, bias: Tensor | None = None, slope: float | None = None) -> Tensor:
         """(n, c, H, W) → (n, k, h, w)."""

@@ -1,0 +1,84 @@
+"""Whether this PyTorch has the private operators that `onednn` uses, found out by computing with them once."""
+
+import logging
+from collections.abc import Iterator
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from . import onednn
+from .onednn import Convolution, has_hooks
+
+__all__ = ["dtypes"]
+
+log = logging.getLogger(__name__)
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # of the largest number
+
+
+def dtypes() -> tuple[torch.dtype, ...]:
+    """The dtypes in which convolutions can be accelerated; none where oneDNN is missing or switched off."""
+    return probed() if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled else ()
+
+
+@cache
+def probed() -> tuple[torch.dtype, ...]:
+    """The dtypes in which the private operators agree with PyTorch's layers; none, and a warning, if one does not."""
+    try:
+        found = (torch.float32, torch.bfloat16) if onednn.mkldnn._is_mkldnn_bf16_supported() else (torch.float32,)
+        wrong = [f"{dtype} differs from PyTorch's own layers" for dtype in found if not agrees(dtype)]
+    except (AttributeError, RuntimeError, TypeError) as error:
+        wrong = [str(error).partition("\n")[0]]
+    if not wrong:
+        return found
+    log.warning(
+        "convolutions are not accelerated, and chains run slower, because PyTorch %s lacks a private operator or has "
+        "changed it: %s",
+        torch.__version__,
+        "; ".join(wrong),
+    )
+    return ()
+
+
+def agrees(dtype: torch.dtype) -> bool:
+    """Whether small convolutions of every kind, and their gradients by the input, are those of PyTorch's own layers."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        return all(is_close(ours, theirs) for ours, theirs in pairs(dtype))
+
+
+def is_close(ours: Tensor, theirs: Tensor) -> bool:
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return False
+    return bool((ours - theirs).abs().max() <= TOLERANCES[theirs.dtype] * theirs.abs().max())
+
+
+def pairs(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    """What the private operators compute, and what PyTorch's own layers do."""
+    rng = torch.Generator().manual_seed(0)  # of its own, as the layers' weights: a run's numbers do not depend on it
+
+    def normal(shape: torch.Size | tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=rng, device="cpu", dtype=torch.float32).to(dtype)
+
+    layers = (
+        skip_init(nn.Conv2d, 3, 20, 4, stride=2, padding=1, dtype=dtype),
+        skip_init(nn.Conv2d, 20, 6, 3, padding=1, dtype=dtype),
+        skip_init(nn.ConvTranspose2d, 6, 20, 3, stride=2, output_padding=1, dtype=dtype),
+        skip_init(nn.ConvTranspose2d, 20, 3, 4, stride=2, padding=1, dtype=dtype),
+    )
+    for layer in layers:
+        has_hooks(layer)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.copy_(normal(parameter.shape))
+        for slope in (None, 0.2):
+            x = normal((2, layer.in_channels, 5, 7)).contiguous(memory_format=torch.channels_last).requires_grad_()
+            theirs = layer(x)
+            gradient = normal(theirs.shape).contiguous(memory_format=torch.channels_last)
+            convolution = Convolution(layer, slope, dtype)
+            ours = convolution.forward(x.detach())
+            yield ours, theirs if slope is None else nn.functional.leaky_relu(theirs, slope)
+            # where rounding puts an output on the other side of zero, the slope is taken there for both
+            by_theirs = gradient if slope is None else torch.where(ours > 0, gradient, slope * gradient)
+            (by_x,) = torch.autograd.grad(theirs, x, by_theirs)
+            yield convolution.backward(gradient.clone(), x.shape[2:], ours), by_x
