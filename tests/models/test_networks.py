@@ -6,19 +6,23 @@ from torch import Tensor, nn
 
 from anasyn.models import networks
 
-SIZES = [8, 16, 23, 32, 47, 64, 100]
+SIZES = [8, 16, 23, 32, 47, 64, 100, (16, 24), (47, 20), (9, 64)]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def small_deconv(size: int, **options) -> nn.Sequential:
+def sides(size: networks.Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def small_deconv(size: networks.Size, **options) -> nn.Sequential:
     torch.manual_seed(0)
-    return networks.deconv(2, size, options.pop("widths", (16, 8) if size < 16 else (16, 12, 8)), **options)
+    return networks.deconv(2, size, options.pop("widths", (16, 8) if min(sides(size)) < 16 else (16, 12, 8)), **options)
 
 
-def small_conv(size: int, **options) -> nn.Sequential:
+def small_conv(size: networks.Size, **options) -> nn.Sequential:
     torch.manual_seed(0)
     return networks.conv(size, (8, 12, 16), strides=options.pop("strides", 2), **options)
 
@@ -26,9 +30,9 @@ def small_conv(size: int, **options) -> nn.Sequential:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", SIZES)
 def test_deconv_makes_images(size, channels):
-    """(n, d) → (n, channels, size, size) in [−1, 1], channels-last."""
+    """(n, d) → (n, channels, height, width) in [−1, 1], channels-last."""
     images = small_deconv(size, channels=channels)(normal(5, 2))
-    assert images.shape == (5, channels, size, size)
+    assert images.shape == (5, channels, *sides(size))
     assert images.abs().max() <= 1
     assert images.std() > 0.05  # and not grey
     assert images[0].sub(images[1]).abs().max() > 0.05  # they depend on z
@@ -37,10 +41,38 @@ def test_deconv_makes_images(size, channels):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", SIZES)
 def test_conv_makes_a_number_each(size, channels):
-    images = normal(5, channels, size, size)
+    images = normal(5, channels, *sides(size))
     f = small_conv(size, channels=channels)(images)
     assert f.shape == (5,)
     assert f.unique().numel() == 5
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_square_may_be_given_by_both_its_sides(channels):
+    for make, batch in ((small_deconv, normal(3, 2)), (small_conv, normal(3, channels, 24, 24))):
+        one, both = make(24, channels=channels), make((24, 24), channels=channels)
+        assert one.state_dict().keys() == both.state_dict().keys()
+        assert torch.equal(one(batch), both(batch))
+
+
+def test_height_comes_before_width():
+    """Every pixel of a rectangle depends on z, and f on every pixel of it."""
+    images = small_deconv((16, 40))(normal(1, 2))
+    assert images.shape == (1, 3, 16, 40)
+    assert images.std((0, 1)).min() > 0
+    images = normal(1, 3, 16, 40).requires_grad_()
+    (gradient,) = torch.autograd.grad(small_conv((16, 40))(images), images)
+    assert gradient.abs().min() > 0
+
+
+def test_networks_are_plain_sequences_of_pytorchs_layers():
+    """Their weights' names are those that runs on disk have."""
+    generator, descriptor = small_deconv(16), small_conv(16)
+    assert type(generator) is type(descriptor) is nn.Sequential
+    assert [*generator.state_dict()] == [f"{at}.{name}" for at in (0, 3, 5, 7) for name in ("weight", "bias")]
+    assert [*descriptor.state_dict()] == [f"{at}.{name}" for at in (0, 2, 4) for name in ("weight", "bias")] + [
+        "6.weight"
+    ]
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -103,6 +135,8 @@ def test_the_generators_first_layer_is_no_cone():
         lambda: networks.conv(7),
         lambda: networks.conv(8, (8, 8, 8), strides=3),
         lambda: networks.conv(0),
+        lambda: networks.deconv(2, (7, 64)),
+        lambda: networks.conv((64, 7)),
     ],
 )
 def test_sizes_too_small_are_refused(make):
