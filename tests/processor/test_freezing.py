@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from anasyn.models import networks
 from anasyn.processor import freezing, frozen
 
-SIZES = [8, 16, 23, 32, 47, 64]
+SIZES = [8, 16, 23, 32, 47, 64, (16, 24), (47, 20)]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -66,9 +66,10 @@ def never_plain(monkeypatch):
 @pytest.mark.usefixtures("never_plain")
 def test_the_two_networks(size, channels):
     torch.manual_seed(0)
-    images = normal(3, channels, size, size).contiguous(memory_format=torch.channels_last)
+    sides = (size, size) if isinstance(size, int) else size
+    images = normal(3, channels, *sides).contiguous(memory_format=torch.channels_last)
     check_same(networks.conv(size, (8, 12, 16), strides=2, channels=channels), images)
-    widths = (16, 8) if size < 16 else (16, 12, 8)
+    widths = (16, 8) if min(sides) < 16 else (16, 12, 8)
     check_same(networks.deconv(2, size, widths, channels=channels), normal(3, 2))
 
 
@@ -94,6 +95,164 @@ def test_the_two_networks(size, channels):
 def test_layers_of_every_kind(layers):
     torch.manual_seed(0)
     check_same(nn.Sequential(*layers()), normal(3, 3, 9, 12))
+
+
+class Doubled(nn.Module):
+    """Changes its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(2)
+
+
+class Reversed(nn.Sequential):
+    """A Sequential with a forward of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in reversed(self):
+            x = layer(x)
+        return x
+
+
+class TwiceAsMuch(nn.Conv2d):
+    """A convolution with a forward of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class OnesOwn(nn.Module):
+    """Sequentials within a Sequential, beside a layer that belongs to none, and what changes its input in place."""
+
+    def __init__(self):
+        super().__init__()
+        inner = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.LeakyReLU(0.1))
+        odd = Reversed(nn.LeakyReLU(0.3), nn.Conv2d(6, 6, 3))
+        self.body = nn.Sequential(inner, nn.ReLU(inplace=True), odd, nn.Conv2d(6, 4, (1, 3)), nn.LeakyReLU(0.2))
+        self.shared = self.body
+        self.skip = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.shared(x)
+        y += self.skip(x)[..., :-2]
+        return y
+
+
+def accelerated(model: nn.Module) -> list[nn.Module]:
+    """The parts of a frozen model whose forward is replaced."""
+    with frozen(model):
+        return [module for module in model.modules() if "forward" in vars(module)]
+
+
+def test_ones_own_network_is_accelerated():
+    torch.manual_seed(0)
+    network = OnesOwn()
+    names = list(network.state_dict())
+    assert accelerated(network) == [network.body, network.body[0]]
+    check_same(network, normal(3, 1, 9, 14))
+    with frozen(network):
+        assert list(network.state_dict()) == names
+    assert accelerated(nn.Sequential(TwiceAsMuch(1, 1, 3), nn.Linear(3, 3))) == []
+    assert accelerated(nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Conv2d(1, 1, 3)))) == []
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        pytest.param(lambda: [nn.Conv2d(1, 8, 3), nn.LeakyReLU(0.2), Doubled()], id="after LeakyReLU"),
+        pytest.param(lambda: [nn.Conv2d(1, 8, 3), nn.ReLU(inplace=True)], id="after a convolution"),
+        pytest.param(lambda: [nn.ConvTranspose2d(1, 3, 4, 2, 1), nn.ReLU(inplace=True)], id="after a view"),
+        pytest.param(lambda: [nn.ConvTranspose2d(1, 3, 4, 2, 1), nn.LeakyReLU(0.2), Doubled()], id="after both"),
+        pytest.param(lambda: [nn.Conv2d(1, 8, 3), nn.LeakyReLU(0.2, inplace=True)], id="LeakyReLU itself"),
+    ],
+)
+def test_what_follows_may_change_its_input_in_place(layers):
+    torch.manual_seed(0)
+    network = nn.Sequential(*layers())
+    assert accelerated(network)
+    check_same(network, normal(3, 1, 9, 14))
+
+
+HOOKS = {
+    "forward": lambda layer, seen: layer.register_forward_hook(lambda *_: seen.append(1)),
+    "before forward": lambda layer, seen: layer.register_forward_pre_hook(lambda *_: seen.append(1)),
+    "backward": lambda layer, seen: layer.register_full_backward_hook(lambda *_: seen.append(1)),
+    "before backward": lambda layer, seen: layer.register_full_backward_pre_hook(lambda *_: seen.append(1)),
+    "all modules": lambda _, seen: nn.modules.module.register_module_forward_hook(lambda *_: seen.append(1)),
+}
+
+
+@pytest.mark.parametrize("of", [0, 1], ids=["convolution", "LeakyReLU"])
+@pytest.mark.parametrize("kind", HOOKS)
+def test_a_layers_hooks_are_run(kind, of):
+    """As often frozen as not: the Sequential that holds the layer is not accelerated, another one is."""
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Conv2d(1, 6, 3), nn.LeakyReLU(0.1))
+    network = nn.Sequential(inner, nn.Conv2d(6, 2, 3))
+    seen: list[int] = []
+    handle = HOOKS[kind](inner[of], seen)
+    x = normal(2, 1, 8, 8).requires_grad_()
+    try:
+        network(x).sum().backward()
+        plain = len(seen)
+        assert accelerated(network) == ([] if kind == "all modules" else [network])
+        with frozen(network):
+            network(x).sum().backward()
+        assert len(seen) == 2 * plain > 0
+    finally:
+        handle.remove()
+    assert accelerated(network) == [network, inner]
+
+
+def test_a_sequentials_own_hooks_are_run():
+    network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.LeakyReLU(0.1))
+    seen: list[int] = []
+    network.register_forward_hook(lambda *_: seen.append(1))
+    assert accelerated(network) == [network]
+    with frozen(network):
+        network(normal(2, 1, 8, 8))
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 9), (0, 6, 8, 9)], ids=["no batch", "none"])
+def test_one_image_without_a_batch_and_a_batch_without_an_image(shape):
+    network, x = nn.Sequential(nn.Conv2d(6, 6, 5), nn.LeakyReLU(0.1)), normal(*shape).requires_grad_()
+    expected = network(x)
+    (gradient,) = torch.autograd.grad(expected.sum(), x)
+    with frozen(network):
+        y = network(input=x)
+        torch.testing.assert_close(y, expected)
+        torch.testing.assert_close(torch.autograd.grad(y.sum(), x)[0], gradient)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (2, 9)], ids=["other channels", "vectors"])
+def test_what_is_no_image_is_refused_as_by_pytorch(shape):
+    network = nn.Sequential(nn.Conv2d(6, 6, 5), nn.LeakyReLU(0.1))
+    with pytest.raises(RuntimeError) as theirs:
+        network(normal(*shape))
+    with pytest.raises(RuntimeError) as ours, frozen(network):
+        network(normal(*shape))
+    assert str(ours.value) == str(theirs.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, at its import
+def test_a_compiler_sees_pytorchs_own_layers():
+    torch.manual_seed(0)
+    network, x = networks.conv(16, (8, 12), strides=1), normal(2, 3, 16, 16)
+    expected = network(x)
+    with frozen(network):
+        torch.testing.assert_close(torch.compile(network, backend="eager", fullgraph=True)(x), expected)
+
+
+def test_freezing_what_is_frozen_changes_nothing():
+    network = networks.conv(16, (8, 12), strides=1)
+    with frozen(network):
+        replaced = vars(network)["forward"]
+        with frozen(network):
+            assert vars(network)["forward"] is replaced
+        assert vars(network)["forward"] is replaced
+        assert not any(p.requires_grad for p in network.parameters())
+    assert "forward" not in vars(network)
+    assert all(p.requires_grad for p in network.parameters())
 
 
 @pytest.mark.parametrize("channels", [(3, 8), (3, 32), (8, 12), (64, 128)])

@@ -103,7 +103,6 @@ class Convolutions:
             and (autocast or dtype == first.weight.dtype)
             and x.dim() == 4
             and x.shape[1] == first.in_channels
-            and x.numel() > 0
             and not torch.compiler.is_compiling()  # the compiler knows PyTorch's own layers and not these
         )
         if not ours:
