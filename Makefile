@@ -4,7 +4,7 @@ BIN := .venv/bin
 EXTRAS ?= dev
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test test-statistics test-crash test-storm fuzz lint types bench install clean
+.PHONY: demo test test-latest test-statistics test-crash test-storm fuzz lint types bench install clean
 
 demo: install
 	$(BIN)/anasyn learn drawn-cats
@@ -14,6 +14,16 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -m "not statistics and not crash and not storm"
+
+# The same tests with the newest PyTorch instead of the pinned one. On Linux the package index has the CUDA build:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu chooses the smaller one without.
+test-latest:
+	$(PYTHON) -m venv .venv-latest
+	grep -v '^torch==' constraints.txt > .venv-latest/constraints.txt
+	.venv-latest/bin/pip install --quiet --disable-pip-version-check --upgrade \
+		--constraint .venv-latest/constraints.txt torch --editable '.[$(EXTRAS)]'
+	.venv-latest/bin/python -c 'import torch; print("PyTorch", torch.__version__)'
+	.venv-latest/bin/python -m pytest -m "not statistics and not crash and not storm"
 
 test-statistics: install
 	$(BIN)/python -m pytest -m statistics
@@ -52,4 +62,4 @@ install: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-latest build .mypy_cache .pytest_cache .ruff_cache
