@@ -3,8 +3,7 @@
 1. Langevin on the egret descriptor: 30 steps at 64 × 64, 7 and 64 chains.
 2. The lion-tiger inference step: 3 steps of MALA on 11 posteriors. torchebm has no MALA; it makes 3 unadjusted steps.
 
-"Compiled" is the same kernel in `mcmc.Compiled`, six transitions a step of the first question, one of the second. The C
-library keeps freed memory for all of them, as `anasyn learn` has it.
+The C library keeps freed memory for all of them, as `anasyn learn` has it.
 
 The bound is the convolutions alone, forward and backward to their input, without an activation, a head, a density or
 a random number, as often as this package evaluates the gradient: once more than there are steps. torchebm evaluates
@@ -62,13 +61,12 @@ def compared(
     for what, of in seconds.items():
         yield Row(f"{name}: {what}, ms", 1000 * of)
     for precision in PRECISIONS:
-        for own in (precision, f"{precision} compiled"):
-            for peer, target in {"torchebm": targets.get(precision, ""), "torchebm, default memory format": ""}.items():
-                if peer in seconds:
-                    ratio = seconds[peer] / seconds[f"anasyn {own}"]
-                    yield Row(f"{name}: {own}, times as fast as {peer}", ratio, target)
-            share = seconds[f"convolutions {precision}"] / seconds[f"anasyn {own}"]
-            yield Row(f"{name}: {own}, share of the bound", share, "≥ 0.7")
+        own = seconds[f"anasyn {precision}"]
+        for peer, target in {"torchebm": targets.get(precision, ""), "torchebm, default memory format": ""}.items():
+            if peer in seconds:
+                yield Row(f"{name}: {precision}, times as fast as {peer}", seconds[peer] / own, target)
+        share = seconds[f"convolutions {precision}"] / own
+        yield Row(f"{name}: {precision}, share of the bound", share, "≥ 0.7")
 
 
 def descriptor_functions(num_chains: int, num_steps: int) -> dict[str, Callable[[], object]]:
@@ -77,19 +75,16 @@ def descriptor_functions(num_chains: int, num_steps: int) -> dict[str, Callable[
     start = 0.4 * torch.randn(num_chains, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(0)
 
-    def ours(precision: str, kernel: mcmc.Kernel, num_steps: int) -> Callable[[], object]:
+    def ours(precision: str) -> Callable[[], object]:
         model = Descriptor(network, reference_std=0.4, scale=2 / DELTA**2, precision=precision)
 
         def sample() -> None:
             with frozen(model):
-                mcmc.run(kernel, model.log_density, start, num_steps=num_steps, rng=rng)
+                mcmc.run(mcmc.Langevin(DELTA), model.log_density, start, num_steps=num_steps, rng=rng)
 
         return sample
 
-    bare = mcmc.Langevin(DELTA)
-    functions = {f"anasyn {precision}": ours(precision, bare, num_steps) for precision in PRECISIONS}
-    compiled = mcmc.Compiled(bare, num_steps=6)
-    functions |= {f"anasyn {precision} compiled": ours(precision, compiled, num_steps // 6) for precision in PRECISIONS}
+    functions = {f"anasyn {precision}": ours(precision) for precision in PRECISIONS}
     model = Descriptor(network, reference_std=0.4, scale=2 / DELTA**2)
     functions |= peers(model, lambda model: model.energy, start, DELTA, num_steps)
     return functions | bounds(network, start, num_steps + 1)
@@ -103,7 +98,7 @@ def generator_functions(num_steps: int) -> dict[str, Callable[[], object]]:
     images = torch.rand(11, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(0)
 
-    def ours(precision: str, kernel: mcmc.Kernel) -> Callable[[], object]:
+    def ours(precision: str) -> Callable[[], object]:
         model = Generator(network, latent_dim=2, sigma=0.3, precision=precision)
 
         def log_density(z: Tensor) -> Tensor:
@@ -111,14 +106,11 @@ def generator_functions(num_steps: int) -> dict[str, Callable[[], object]]:
 
         def sample() -> None:
             with frozen(model):
-                mcmc.run(kernel, log_density, z, num_steps=num_steps, rng=rng)
+                mcmc.run(mcmc.MALA(delta), log_density, z, num_steps=num_steps, rng=rng)
 
         return sample
 
-    bare = mcmc.MALA(delta)
-    functions = {f"anasyn {precision}": ours(precision, bare) for precision in PRECISIONS}
-    compiled = mcmc.Compiled(bare, num_steps=1)
-    functions |= {f"anasyn {precision} compiled": ours(precision, compiled) for precision in PRECISIONS}
+    functions = {f"anasyn {precision}": ours(precision) for precision in PRECISIONS}
     model = Generator(network, latent_dim=2, sigma=0.3)
     functions |= peers(model, lambda model: lambda z: -model.log_joint(z, images), z, delta, num_steps)
     with torch.no_grad():

@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from scipy import stats
-from torch import Tensor
 
-from anasyn.rng import derive, draw, standard_normal, threefry
+from anasyn.rng import derive, standard_normal
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -64,76 +62,3 @@ def test_noise_is_standard_normal_everywhere(channels_last):
 def test_an_expanded_tensor_has_noise_of_its_own_for_each_place():
     like = torch.zeros(1, 1).expand(4, 6)
     assert standard_normal(like, rng()).unique().numel() == 24
-
-
-# ---- numbers that are functions of a key: the published generator, and what is made of its words
-
-
-def words(*numbers: int) -> Tensor:
-    """Words of 32 bits as PyTorch has them, signed."""
-    return torch.tensor([n - (n >> 31 << 32) for n in numbers], dtype=torch.int32)
-
-
-@pytest.mark.parametrize(
-    ("counter", "key", "expected"),
-    [
-        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
-        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
-        ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
-    ],
-)
-def test_threefry_gives_the_published_answers(counter, key, expected):
-    """The known answers of Random123 (kat_vectors, threefry2x32, 20 rounds)."""
-    first, second = threefry(words(*key), words(counter[0]), words(counter[1]))
-    assert torch.equal(torch.cat([first, second]), words(*expected))
-
-
-def test_a_counter_one_bit_away_changes_half_of_the_bits():
-    place = torch.arange(2000, dtype=torch.int32)
-    zero = torch.zeros_like(place)
-    one, other = (torch.stack(threefry(words(1, 2), place, second)) for second in (zero, zero + 1))
-    bits = sum(((one ^ other) >> bit) & 1 for bit in range(32)).double() / 32
-    assert abs(bits.mean().item() - 0.5) < 5 * 0.5 / (2 * 2000 * 32) ** 0.5
-
-
-LIKES = {
-    "vectors": torch.empty(700, 3),
-    "side by side": torch.empty(3, 700).T,
-    "images": torch.empty(7, 3, 10, 10).contiguous(memory_format=torch.channels_last),
-    "double": torch.empty(333, 1, dtype=torch.float64),
-}
-
-
-@pytest.mark.parametrize("name", LIKES)
-def test_numbers_have_their_distributions(name):
-    like = LIKES[name]
-    normal, uniform = draw(words(3, 5), 9, 9, like)
-    assert normal[0].stride() == like.stride()
-    assert normal.shape == (9, *like.shape)
-    assert uniform.shape == (9, len(like))
-    assert normal.dtype == uniform.dtype == like.dtype
-    assert uniform.min() >= 0
-    assert uniform.max() < 1
-    assert stats.kstest(normal.flatten(), "norm").pvalue > 1e-4
-    assert stats.kstest(uniform.flatten(), "uniform").pvalue > 1e-4
-    assert stats.kstest((normal**2).flatten(1).sum(1), "chi2", args=(like.numel(),)).pvalue > 1e-4
-
-
-def test_no_number_comes_twice_and_none_knows_another():
-    """Numbers at short distances, and a chain's normal and uniform ones, are uncorrelated; so are their squares."""
-    normal, uniform = (numbers.double() for numbers in draw(words(7, 11), 40, 40, torch.empty(500, 2)))
-    assert normal.unique().numel() > 0.995 * normal.numel()
-    flat, scaled = normal.flatten(), (uniform.flatten() - 0.5) * 12**0.5
-    pairs = [(flat[lag:], flat[:-lag]) for lag in (1, 2, 3, 500, 999, 1000, 1001, 20_000)]
-    pairs += [(scaled[lag:], scaled[:-lag]) for lag in (1, 2, 500, 1000)]
-    pairs += [(normal[..., 0].flatten(), scaled), (normal[..., 1].flatten(), scaled)]
-    for a, b in pairs + [(a**2 - 1, b**2 - 1) for a, b in pairs]:
-        assert abs((a * b).mean().item()) < 5 * (a.std() * b.std()).item() / len(a) ** 0.5
-
-
-def test_another_key_gives_other_numbers_and_the_same_the_same():
-    like = torch.empty(100, 2)
-    first, same, other = (draw(words(*key), 1, 1, like) for key in ((1, 2), (1, 2), (2, 1)))
-    assert torch.equal(first[0], same[0])
-    assert torch.equal(first[1], same[1])
-    assert abs((first[0] * other[0]).mean().item()) < 5 / 200**0.5

@@ -160,7 +160,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "every proposal accepted": Fault(
         ACCEPT,
-        {"per_chain(margin, new) > 0": "per_chain(log_alpha, new).isfinite()"},
+        {"per_chain(accepted, new)": "per_chain(log_alpha, new).isfinite()"},
         ("moments, MALA, bimodal 1-d", "moments, HMC, bimodal 1-d", *MALA, *HMC),
     ),
     "momentum not refreshed": Fault(

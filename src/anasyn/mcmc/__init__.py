@@ -2,7 +2,6 @@
 
 from .adaptation import Stability, adapt, stability, warm_up
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
-from .compiled import Compiled
 from .hmc import HMC, leapfrog
 from .kernel import Info, Kernel, LogDensity, State, draws, init, run
 from .langevin import MALA, Langevin
@@ -12,7 +11,6 @@ __all__ = [
     "MALA",
     "Chains",
     "ColdChains",
-    "Compiled",
     "Info",
     "Kernel",
     "Langevin",

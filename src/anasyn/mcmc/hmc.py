@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
-from ..rng import Rng, standard_normal
+from ..rng import standard_normal
 from .kernel import Info, LogDensity, State, evaluate, inner, per_chain
 from .langevin import accept
 
@@ -37,7 +38,7 @@ class HMC:
         if self.num_leapfrog_steps < 1:
             raise ValueError(f"num_leapfrog_steps: expected at least 1, got {self.num_leapfrog_steps}")
 
-    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]:
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One transition; an end point whose energy is not finite is rejected and told."""
         momentum = standard_normal(state.position, rng)
         proposal, new_momentum = leapfrog(log_density, state, momentum, self.num_leapfrog_steps)

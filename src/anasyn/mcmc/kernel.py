@@ -6,8 +6,6 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from ..rng import Rng
-
 __all__ = ["Info", "Kernel", "LogDensity", "State", "draws", "init", "run"]
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -38,7 +36,7 @@ class Kernel(Protocol):
     @property
     def step_size(self) -> float | Tensor: ...
 
-    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]: ...
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]: ...
 
     def with_step_size(self, step_size: float | Tensor) -> Self: ...
 

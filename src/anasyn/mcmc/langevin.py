@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..rng import Rng, standard_normal, uniform
+from ..rng import standard_normal, uniform
 from .kernel import Info, LogDensity, State, evaluate, inner, per_chain
 
 __all__ = ["MALA", "Langevin"]
@@ -38,7 +38,7 @@ class Langevin:
         if not self.temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
 
-    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]:
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One transition; the acceptance rate told is the one that a Metropolis-Hastings test would have."""
         proposal, log_alpha = propose(log_density, state, rng, self.temperature)
         return proposal, Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())
@@ -66,7 +66,7 @@ class MALA:
 
     target_acceptance: ClassVar[float | None] = 0.574
 
-    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]:
+    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One transition; a proposal whose log-density or gradient is not finite is rejected and told."""
         proposal, log_alpha = propose(log_density, state, rng)
         return accept(state, proposal, log_alpha, rng)
@@ -76,7 +76,9 @@ class MALA:
         return replace(self, step_size=step_size)
 
 
-def propose(log_density: LogDensity, state: State, rng: Rng, temperature: float = 1.0) -> tuple[State, Tensor]:
+def propose(
+    log_density: LogDensity, state: State, rng: torch.Generator, temperature: float = 1.0
+) -> tuple[State, Tensor]:
     """The Langevin proposal y of each chain and its log acceptance ratio under p^(1/T), (n,).
 
     With y = x + (δ²/2) g(x) + √T δ u, s = g(x) + g(y) and r = δ / 2√T, the proposals' densities reduce to
@@ -98,14 +100,14 @@ def acceptance_rate(log_alpha: Tensor) -> Tensor:
     return torch.where(log_alpha < 0, log_alpha.exp(), (log_alpha >= 0).to(log_alpha.dtype))
 
 
-def accept(state: State, proposal: State, log_alpha: Tensor, rng: Rng) -> tuple[State, Info]:
+def accept(state: State, proposal: State, log_alpha: Tensor, rng: torch.Generator) -> tuple[State, Info]:
     """The Metropolis-Hastings test of each chain: the proposal with probability min(1, α), else the state.
 
     Position, log-density and gradient change together, or the next step starts from a stale one.
     """
     log_alpha = torch.where(proposal.log_density.isfinite(), log_alpha, -math.inf)  # log p = +∞ is no density either
-    margin = log_alpha - uniform(log_alpha, rng).log()  # a number: compilers keep a truth as a byte, slow to read back
+    accepted = log_alpha > uniform(log_alpha, rng).log()
     position, value, gradient = (
-        torch.where(per_chain(margin, new) > 0, new, old) for new, old in zip(proposal[:3], state[:3], strict=True)
+        torch.where(per_chain(accepted, new), new, old) for new, old in zip(proposal[:3], state[:3], strict=True)
     )
     return State(position, value, gradient, state.step_size), Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())

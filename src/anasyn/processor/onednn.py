@@ -31,8 +31,13 @@ def has_hooks(layer: nn.Module) -> bool:
 class Convolution:
     """y = LeakyReLU(w ∗ x + b) by oneDNN, and its gradient by x, with w laid out once.
 
-    A convolution and a transposed one are each other's gradient by the same w, (k, c, ·, ·): `down` makes k channels
-    of c, `up` makes c of k.
+    With the same w, (k, c, ·, ·), a convolution's gradient is a transposed convolution and the other way round:
+    `down` computes k channels from c, and `up` computes c channels from k.
+
+    Args:
+        layer: the convolution, one that `stands_for` accepts.
+        slope: of the LeakyReLU that follows; None where none does.
+        dtype: of the inputs.
     """
 
     def __init__(self, layer: Conv, slope: float | None, dtype: torch.dtype):
@@ -57,7 +62,8 @@ class Convolution:
     def forward(self, x: Tensor) -> Tensor:
         if self.is_down:
             return self.down(x, self.bias, self.slope)
-        return self.up(x, sides_after(self.layer, x.shape[2:]), self.bias, self.slope)
+        sides = [least + more for least, more in zip(self.least_sides(x), self.layer.output_padding, strict=True)]
+        return self.up(x, sides, self.bias, self.slope)
 
     def backward(self, gradient: Tensor, sides: Sequence[int], y: Tensor | None) -> Tensor:
         """The gradient by x, of height and width ``sides``, given that by y, which is overwritten.
@@ -78,7 +84,7 @@ class Convolution:
         if self.in_squares:
             squares = convolved(x, self.w_up, bias, (1, 1), (1, 1), slope)
             return image_of_squares(squares, self.channels)[..., 1 : sides[0] + 1, 1 : sides[1] + 1]
-        least = [(x.shape[2 + i] - 1) * self.stride[i] - 2 * self.padding[i] + self.kernel[i] for i in (0, 1)]
+        least = self.least_sides(x)
         y: Tensor = mkldnn._convolution_transpose_pointwise.default(
             x,
             self.w_up,
@@ -92,14 +98,9 @@ class Convolution:
         )
         return y
 
-
-def sides_after(layer: Conv, sides: Sequence[int]) -> list[int]:
-    """H and W of what the layer makes of squares with these sides."""
-    kernel, stride, padding, more = layer.kernel_size, layer.stride, layer.padding, layer.output_padding
-    assert isinstance(padding, tuple)
-    if isinstance(layer, nn.Conv2d):
-        return [(sides[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
-    return [(sides[i] - 1) * stride[i] - 2 * padding[i] + kernel[i] + more[i] for i in (0, 1)]
+    def least_sides(self, x: Tensor) -> list[int]:
+        """The height and width that `up` computes from x without output padding."""
+        return [(x.shape[2 + i] - 1) * self.stride[i] - 2 * self.padding[i] + self.kernel[i] for i in (0, 1)]
 
 
 def convolved(
@@ -111,30 +112,30 @@ def convolved(
 
 
 def activation(slope: float | None) -> tuple[str, list[float], None]:
-    """How oneDNN's operators are told of the LeakyReLU behind them."""
+    """The last arguments of oneDNN's operators: what to apply to the convolution's output."""
     return ("none", [], None) if slope is None else ("leaky_relu", [slope], None)
 
 
 def weights_of_squares(w: Tensor) -> Tensor:
-    """The transposed convolution of kernel 4 and stride 2 by w, (k, c, 4, 4), as a convolution of kernel 2.
+    """The transposed convolution with kernel 4 and stride 2 by w, (k, c, 4, 4), as a convolution with kernel 2.
 
-    Pixel (2i + p, 2j + q), counted from one outside the image, is reached by places i − 1, i and j − 1, j alone.
-    The convolution makes all 2 × 2 such pixels at once, as channels (p, q, c).
+    Pixel (2i + p, 2j + q), counted from one pixel outside the image, depends on rows i − 1, i and columns j − 1, j of
+    the input alone. The convolution computes the 2 × 2 pixels of all p, q at once, as channels (p, q, c).
     """
     k, c, _, _ = w.shape
-    taps = w.view(k, c, 2, 2, 2, 2).flip(2, 4)  # place and pixel, down and across
+    taps = w.view(k, c, 2, 2, 2, 2).flip(2, 4)  # by input and by pixel, vertically and horizontally
     return taps.permute(3, 5, 1, 0, 2, 4).reshape(4 * c, k, 2, 2)
 
 
 def image_of_squares(squares: Tensor, channels: int) -> Tensor:
-    """The pixels of 2 × 2 squares, (n, ≥ 4c, h, w), in their places, (n, c, 2h, 2w); as `pixel_shuffle`, but faster."""
+    """What `pixel_shuffle` does, but faster: 2 × 2 pixels as channels, (n, ≥ 4c, h, w) → (n, c, 2h, 2w)."""
     n, _, h, w = squares.shape
     rows = squares.permute(0, 2, 3, 1)[..., : 4 * channels].unflatten(3, (2, 2 * channels))
-    pairs = {4: torch.int64, 2: torch.int32}[squares.element_size()]  # two numbers are moved as one
+    pairs = {4: torch.int64, 2: torch.int32}[squares.element_size()]  # two numbers are copied as one
     image = rows.view(pairs).transpose(2, 3).contiguous().view(squares.dtype)
     return image.view(n, 2 * h, 2 * w, channels).permute(0, 3, 1, 2)
 
 
 def padded(channels: Tensor) -> Tensor:
-    """With channels of zeros that fill a vector."""
+    """The channels, followed by zeros that fill a vector register."""
     return torch.cat([channels, channels.new_zeros(LANES - len(channels), *channels.shape[1:])])
