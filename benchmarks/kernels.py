@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from anasyn.cli import main as anasyn
-from anasyn.data.images import to_float
+from anasyn.data import to_float
 from anasyn.diagnostics import compare_kernels
 from anasyn.learning import GeneratorLearner
 from anasyn.rng import derive

@@ -103,7 +103,7 @@ def measure(learner: object, images: object) -> dict[str, float]:
     import torch
 
     from anasyn import mcmc
-    from anasyn.data.images import to_float, to_uint8
+    from anasyn.data import to_float, to_uint8
     from anasyn.evaluation import coverage, sliced_wasserstein
     from anasyn.learning import GeneratorLearner
     from anasyn.processor import frozen

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from anasyn.data.images import to_float
+from anasyn.data import to_float
 from anasyn.run import Run
 
 HERE = Path(__file__).resolve().parent

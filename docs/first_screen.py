@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from anasyn.data.images import to_float, to_uint8
+from anasyn.data import to_float, to_uint8
 from anasyn.learning import DescriptorLearner, GeneratorLearner
 from anasyn.report import figures
 from anasyn.rng import derive

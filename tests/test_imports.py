@@ -115,7 +115,7 @@ def test_the_walk_sees_the_package():
         ("learning.driver", "from anasyn import GeneratorLearner, run"),
         ("run.directory", "from ..report import html"),
         ("rng", "from . import mcmc"),
-        ("data.images", "from ..learning import learn"),
+        ("data.folders", "from ..learning import learn"),
         ("evaluation.distance", "from ..report import figures"),
         ("report.html", "from ..cli import main"),
         ("recipes", "from .run import Run"),

@@ -21,7 +21,7 @@ from .errors import InputError
 from .recipes import RECIPES, Recipe, Scale, choices_of, default_size, kinds_of
 
 if TYPE_CHECKING:
-    from .data.images import ImageSet
+    from .data import ImageSet
     from .learning import Record
     from .run import Run
 
@@ -384,7 +384,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 def sample_command(arguments: argparse.Namespace) -> int:
     """N images as DIR/00000.png … and DIR/grid.png."""
-    from .data.images import save_image, to_uint8
+    from .data import save_image, to_uint8
     from .report import figures
     from .run import Run, sample
 
@@ -405,7 +405,7 @@ def sample_command(arguments: argparse.Namespace) -> int:
 
 def reconstruct_command(arguments: argparse.Namespace) -> int:
     """Fresh inference of z; one JSON object with the error."""
-    from .data.images import save_image, to_uint8
+    from .data import save_image, to_uint8
     from .evaluation.runs import reconstruct
 
     run = generator_run(arguments.run)
@@ -528,8 +528,8 @@ def data_list_command(arguments: argparse.Namespace) -> int:
 
 def data_draw_command(arguments: argparse.Namespace) -> int:
     """A drawn set as PNG files."""
+    from .data import save_image
     from .data.drawn import DRAWN, drawn_factors
-    from .data.images import save_image
 
     if arguments.name not in DRAWN:
         raise InputError(f"data draw: expected one of {', '.join(DRAWN)}, got {arguments.name}")

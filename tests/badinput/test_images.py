@@ -1,4 +1,4 @@
-"""Files that are no images, or cannot be believed: left out by name, or refused where that is asked for."""
+"""Files that are not images, or damaged, or hostile: skipped by name, or refused with --strict."""
 
 import os
 import struct
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anasyn.data.images import MAX_BYTES, read_folder, read_image
+from anasyn.data import read_folder, read_image
+from anasyn.data.decoding import MAX_BYTES
 from anasyn.errors import InputError
 
 from .answers import SMALL, Command, refused, tree, warned
@@ -51,7 +52,7 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 def bomb(size: int) -> bytes:
-    """So many zeros, compressed without ever being held."""
+    """This many zeros, compressed without ever being held in memory."""
     pack = zlib.compressobj(1)
     return b"".join(pack.compress(bytes(2**20)) for _ in range(size // 2**20)) + pack.flush()
 
@@ -79,7 +80,7 @@ def bmp_size(width: int, height: int) -> bytes:
 
 UNKNOWN, LARGE = "not an image of a known format (JPEG, PNG, WEBP, BMP, TIFF, GIF)", "at most 64000000 are read"
 
-# name: the file's name, its content, what must be said of it
+# name: the file's name, its content, and what the message must contain
 BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     # ---- nothing, or hardly anything
     "zero bytes": ("a.png", lambda: b"", UNKNOWN),
@@ -111,7 +112,11 @@ BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "AVIF": ("a.avif", lambda: HEIC.replace(b"heic", b"avif"), UNKNOWN),
     # ---- decompression bombs
     "a PNG of 60,000 by 60,000": ("a.png", lambda: png(header(60_000, 60_000), b""), "exceeds limit"),
-    "a PNG of 10,000 by 10,000": ("a.png", lambda: png(header(10_000, 10_000), b""), LARGE),
+    # 8001² pixels are just too many; Pillow warns from 9460² on, and refuses from 13378² on.
+    **{
+        f"a PNG of {side:,} by {side:,}": ("a.png", lambda side=side: png(header(side, side), b""), LARGE)
+        for side in (8001, 10_000, 12_000)
+    },
     "a PNG of 2^31 by 1": ("a.png", lambda: png(header(2**31, 1), b""), "a.png"),
     "a JPEG of 65,500 by 65,500": ("a.jpg", lambda: jpeg_size(65_500, 65_500), "exceeds limit"),
     "a JPEG of 9,000 by 9,000": ("a.jpg", lambda: jpeg_size(9_000, 9_000), LARGE),
@@ -180,11 +185,15 @@ BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
         for name, code in {"LZW": 5, "JPEG": 7, "deflate": 8, "PackBits": 32773}.items()
     },
     "a TIFF whose LZW is noise": ("a.tif", lambda: grey_tiff(compression=5, data=b"\x80\xff" * 50), "a.tif: "),
-    # ---- numbers that are no grey
+    # ---- numbers that are not grey levels
     "NaN in a TIFF of floats": ("a.tif", lambda: floats(float("nan")), "not a finite number"),
     "infinity in a TIFF of floats": ("a.tif", lambda: floats(float("inf")), "not a finite number"),
-    "a negative grey in a TIFF of floats": ("a.tif", lambda: floats(-0.1), "expected 0 to 1"),
-    "a TIFF of floats on no known scale": ("a.tif", lambda: floats(4095.0), "expected 0 to 255"),
+    "a negative grey in a TIFF of floats": ("a.tif", lambda: floats(-0.1), "grey levels from -0.1"),
+    "a TIFF of floats on no known scale": (
+        "a.tif",
+        lambda: floats(4095.0),
+        "from 0.5 to 4095.0, expected 0 to 255",
+    ),
     "a TIFF of 32 bits beyond 16": (
         "a.tif",
         lambda: encoded(Image.fromarray(np.full((8, 8), 2**20, np.int32)), "TIFF"),
@@ -194,19 +203,19 @@ BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_or_left_out_by_name(name: str, command: Command, folder: Path, tmp_path: Path) -> None:
+def test_a_bad_file_is_refused_or_skipped_by_name(name: str, command: Command, folder: Path, tmp_path: Path) -> None:
     file, content, said = BAD[name]
     (folder / file).write_bytes(content())
     before = tree(folder)
     done = command("learn", "generator", "--data", folder, "--out", tmp_path / "run", *SMALL, "--strict")
-    refused(done, folder / file, said, "mend or remove this file")
+    refused(done, folder / file, said, "repair or remove this file")
     assert not (tmp_path / "run").exists()
     images = read_folder(folder, 16)
     assert len(images) == 2
     (line,) = images.skipped
     assert line.startswith(f"{file}: ")
     assert said in line
-    assert line.endswith("left out")
+    assert line.endswith("; skipped")
     assert tree(folder) == before
 
 
@@ -221,7 +230,7 @@ def test_all_of_them_beside_good_ones_are_a_line_of_warning_each(
     assert [line.split(":")[:2] for line in lines] == [
         ["warning", f" {number}{file}"] for number, (file, *_) in enumerate(BAD.values())
     ]
-    assert all(line.isprintable() and line.endswith("left out") for line in lines)
+    assert all(line.isprintable() and line.endswith("; skipped") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +275,7 @@ def test_no_flipped_bit_changes_a_png_unnoticed(tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(image), whole), at
 
 
-def test_a_file_of_more_than_256_mebibytes_is_left_out(
+def test_a_file_of_more_than_256_mebibytes_is_skipped(
     command: Command, folder: Path, tmp_path: Path, no_figures: None
 ) -> None:
     with (folder / "a.bmp").open("wb") as file:
@@ -274,4 +283,4 @@ def test_a_file_of_more_than_256_mebibytes_is_left_out(
         os.truncate(file.fileno(), MAX_BYTES + 1)  # a hole: the disk holds none of it
     learn = ("learn", "generator", "--data", folder, "--out", tmp_path / "run", *SMALL)
     refused(command(*learn, "--strict"), folder / "a.bmp", "at most 268435456 are read")
-    warned(command(*learn), "a.bmp: ", "left out")
+    warned(command(*learn), "a.bmp: ", "skipped")

@@ -1,4 +1,4 @@
-"""Files that are odd, and pictures all the same: each is read as the picture that a viewer shows."""
+"""Unusual files that are images nevertheless: each is read as a viewer shows it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from anasyn.data.images import read_folder, read_image
+from anasyn.data import read_folder, read_image
 
 from .answers import SMALL, Command
 from .bytes_of import chunk, encoded, grey_png, grey_tiff, header, png, rows
@@ -30,26 +30,16 @@ QUARTERS: Pixels = np.asarray(quarters())
 GREY: Pixels = np.repeat(RAMP[..., None], 3, 2)
 
 
-def stored(orientation: int, format: str) -> bytes:
-    """The upright quarters as a camera stores them when it is held that way, and says so."""
-    ways = {
-        1: lambda a: a,
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: np.rot90(a),
-        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-        8: lambda a: np.rot90(a, -1),
-    }
+def on_its_side(format: str) -> bytes:
+    """The quarters as a camera stores them when it is held upright. All orientations are in tests/data."""
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    exif[0x0112] = 6
     options = {"quality": 95, "subsampling": 0} if format == "JPEG" else {}
-    return encoded(Image.fromarray(np.ascontiguousarray(ways[orientation](QUARTERS))), format, exif=exif, **options)
+    return encoded(Image.fromarray(np.ascontiguousarray(np.rot90(QUARTERS))), format, exif=exif, **options)
 
 
 def palette(transparency: int | bytes, format: str) -> bytes:
-    """A column each of red, green and black, some of them transparent."""
+    """Columns of red, green and black, some of them transparent."""
     image = Image.frombytes("P", (3, 3), bytes([0, 1, 2] * 3))
     image.putpalette([*RED, *GREEN, 0, 0, 0])
     return encoded(image, format, transparency=transparency)
@@ -81,7 +71,7 @@ def deep_colour() -> bytes:
 
 
 def without_huffman_tables() -> bytes:
-    """As the frames of a film are stored; the tables are then the standard's."""
+    """As frames of motion JPEG are stored; decoders then use the standard tables."""
     return encoded(quarters(), "JPEG", quality=95, subsampling=0).replace(b"\xff\xc4", b"\xff\xe9")
 
 
@@ -91,10 +81,8 @@ def orientation_nine() -> bytes:
     return encoded(quarters(), "JPEG", exif=exif, quality=95, subsampling=0)
 
 
-# name: the file's name, its content, the picture, and by how many levels a pixel may differ
+# name: the file's name, its content, the picture, and by how many grey levels a pixel may differ
 ODD: dict[str, tuple[str, Callable[[], bytes], Pixels, int]] = {
-    "1 by 1": ("a.png", lambda: encoded(flat(1, 1), "PNG"), plain(1, 1), 0),
-    "20,000 by 1": ("a.png", lambda: encoded(flat(20_000, 1), "PNG"), plain(20_000, 1), 0),
     "1 by 20,000": ("a.jpg", lambda: encoded(flat(1, 20_000), "JPEG", quality=95), plain(1, 20_000), 3),
     "CMYK in a JPEG": ("a.jpg", lambda: encoded(quarters().convert("CMYK"), "JPEG", quality=100), QUARTERS, 5),
     "CMYK in a TIFF": ("a.tif", lambda: encoded(quarters().convert("CMYK"), "TIFF"), QUARTERS, 0),
@@ -122,6 +110,12 @@ ODD: dict[str, tuple[str, Callable[[], bytes], Pixels, int]] = {
         GREY,
         0,
     ),
+    "floats from 0 to 255 in a TIFF": (
+        "a.tif",
+        lambda: encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF"),
+        GREY,
+        0,
+    ),
     "16 bits of colour in a PNG": ("a.png", deep_colour, GREY, 0),
     "16 bits of grey and of opacity in a PNG": (
         "a.png",
@@ -139,16 +133,8 @@ ODD: dict[str, tuple[str, Callable[[], bytes], Pixels, int]] = {
     "an animated GIF": ("a.gif", lambda: animation("GIF"), QUARTERS, 0),
     "an animated WebP": ("a.webp", lambda: animation("WEBP"), QUARTERS, 0),
     "a TIFF of four pages": ("a.tif", lambda: animation("TIFF"), QUARTERS, 0),
-    **{
-        f"EXIF {orientation} in a {format}": (
-            "a.jpg",
-            lambda orientation=orientation, format=format: stored(orientation, format),
-            QUARTERS,
-            3 if format == "JPEG" else 0,
-        )
-        for orientation in range(1, 9)
-        for format in ("JPEG", "TIFF")
-    },
+    "a JPEG stored on its side": ("a.jpg", lambda: on_its_side("JPEG"), QUARTERS, 3),
+    "a TIFF stored on its side, under a JPEG's name": ("a.jpg", lambda: on_its_side("TIFF"), QUARTERS, 0),
     "EXIF that is noise": (
         "a.jpg",
         lambda: encoded(quarters(), "JPEG", quality=95, subsampling=0, exif=b"Exif\0\0noise"),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from anasyn.data.images import to_uint8
+from anasyn.data import to_uint8
 from anasyn.learning import DescriptorLearner, GeneratorLearner
 from anasyn.report.explorer import latent_axes
 from anasyn.report.film import film

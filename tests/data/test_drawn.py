@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anasyn.data.drawn import DRAWN, _noise, draw_cats, draw_egrets, drawn_factors
+from anasyn.data.drawn import DRAWN, draw_cats, draw_egrets, drawn_factors
+from anasyn.data.drawn.canvas import fixed_noise
 
 both = pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
 
@@ -21,7 +22,7 @@ def test_draws_rgb_bytes_that_depend_on_the_factors_alone(draw):
     images = draw(factors, 24)
     assert images.shape == (3, 3, 24, 24)
     assert images.dtype == torch.uint8
-    _noise.cache_clear()  # as in another process
+    fixed_noise.cache_clear()  # as in another process
     assert torch.equal(images, draw(factors, 24))
     assert torch.equal(images[1:2], draw(factors[1:2], 24))  # a row does not depend on the others
     assert draw(factors[:0], 24).shape == (0, 3, 24, 24)

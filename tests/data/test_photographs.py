@@ -1,4 +1,4 @@
-r"""A published set is fetched once, verified, and never written over."""
+"""A published set is downloaded once, verified, and never overwritten."""
 
 import hashlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +14,7 @@ FILES = {"1.jpg": b"one photograph", "2.jpg": b"another one" * 1000}
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` on the loopback, and remembers what it was asked for."""
+    """Serves `files` on the loopback interface and records the requests."""
 
     def __init__(self, files):
         self.files, self.asked, self.declared = dict(files), [], {}
@@ -101,7 +101,7 @@ def test_a_bad_download_leaves_nothing_behind(server, tmp_path, fault):
     message = str(error.value)
     assert message.startswith(f"{server.url}/2.jpg: ")
     assert "\n" not in message
-    assert ("not the published file" if fault == "tampered" else "cannot be fetched") in message
+    assert ("differs from the published file" if fault == "tampered" else "cannot be downloaded") in message
     assert ("404" in message.replace(server.url, "")) == (fault == "absent")  # the port may hold these digits
     assert content(tmp_path / "set") == {"1.jpg": FILES["1.jpg"]}
 
@@ -124,7 +124,7 @@ def test_what_was_there_is_refused_and_kept(server, tmp_path, wrong):
         there.mkdir()
     else:
         there.symlink_to("nowhere")
-    with pytest.raises(InputError, match=r"2\.jpg: not the published file; move it away"):
+    with pytest.raises(InputError, match=r"2\.jpg: differs from the published file; move it elsewhere"):
         fetch("made-up", tmp_path, base_url=server.url)
     assert server.asked == []
     assert list(tmp_path.iterdir()) == [there]
@@ -132,7 +132,7 @@ def test_what_was_there_is_refused_and_kept(server, tmp_path, wrong):
 
 def test_a_folder_that_cannot_be_made(server, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="fetch into another folder"):
+    with pytest.raises(InputError, match="choose another folder"):
         fetch("made-up", tmp_path / "file" / "set", base_url=server.url)
 
 
@@ -158,7 +158,7 @@ def test_find(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("function", [fetch, find])
 def test_an_unknown_name(function):
-    with pytest.raises(InputError, match="egrets: no published set of that name; there are lion-tiger, eg"):
+    with pytest.raises(InputError, match="egrets: no published set has this name; the sets are lion-tiger, eg"):
         function("egrets")
 
 

@@ -1,4 +1,4 @@
-"""The data of a run by one word."""
+"""The data of a run, given by one word."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import torch
 
 from anasyn.data import read_folder, save_image
 from anasyn.data.drawn import draw_cats, drawn_factors
+from anasyn.data.resizing import Fit
 from anasyn.data.sources import DRAWN_IMAGES, full, load, named, smaller_side
 from anasyn.errors import InputError
 
@@ -27,6 +28,33 @@ def test_a_drawn_set_is_drawn_at_the_size_asked_for() -> None:
     assert load("drawn-cats", 24).fingerprint == images.fingerprint != load("drawn-egrets", 24).fingerprint
     assert smaller_side("drawn-cats") is None
     assert str(DRAWN_IMAGES) in named()["drawn-cats"]
+
+
+@pytest.mark.parametrize(("fit", "channels"), [("crop", 1), ("stretch", 3), ("stretch", None)])
+def test_a_drawn_set_is_what_a_folder_of_its_images_is(fit: Fit, channels: int | None, tmp_path: Path) -> None:
+    for number, image in enumerate(draw_cats(drawn_factors(DRAWN_IMAGES), 24)):
+        save_image(tmp_path / f"{number}.png", image)
+    for size in ((16, 24), (24, 8)):
+        images = load("drawn-cats", size, fit=fit, channels=channels)
+        assert images.pixels.shape == (DRAWN_IMAGES, channels or 3, *size)
+        assert torch.equal(images.pixels, load(str(tmp_path), size, fit=fit, channels=channels).pixels)
+        assert images.labels is None
+
+
+def test_a_drawn_set_refuses_what_a_folder_refuses() -> None:
+    with pytest.raises(InputError, match=r"size: expected .* got \(64, 7\)"):
+        load("drawn-cats", (64, 7))
+    with pytest.raises(InputError, match="channels: expected 1, 3, or None"):
+        load("drawn-cats", 64, channels=2)
+
+
+def test_classes_and_channels_come_from_the_folder(folder: Path) -> None:
+    for number in range(3):
+        (folder / str(number)).mkdir()
+        (folder / f"{number}.png").rename(folder / str(number) / "a.png")
+    images = load(str(folder), (16, 12), channels=1)
+    assert images.labels == ("0", "1", "2")
+    assert images.pixels.shape == (3, 1, 16, 12)
 
 
 def test_a_folder_is_read(folder: Path) -> None:

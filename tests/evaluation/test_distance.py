@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from anasyn.data import to_float
 from anasyn.data.drawn import draw_cats, drawn_factors
-from anasyn.data.images import to_float
 from anasyn.evaluation import coverage, distance, evenly, mse, nearest, nearest_training, psnr
 
 

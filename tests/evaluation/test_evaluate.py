@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from anasyn import mcmc
+from anasyn.data import to_float
 from anasyn.data.drawn import draw_cats, draw_egrets, drawn_factors
-from anasyn.data.images import to_float
 from anasyn.evaluation import evaluate, evaluate_descriptor, evaluate_generator
 from anasyn.models import Descriptor, Generator
 

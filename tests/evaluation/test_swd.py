@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from anasyn.data import to_float
 from anasyn.data.drawn import draw_cats, draw_egrets, drawn_factors
-from anasyn.data.images import to_float
 from anasyn.evaluation import sliced_wasserstein, swd_levels
 
 

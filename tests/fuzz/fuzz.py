@@ -14,7 +14,7 @@ try:
 except ImportError:
     sys.exit("fuzz: atheris is not installed, or not to be had for this Python: pip install '.[fuzz]'")
 
-with atheris.instrument_imports(include=["anasyn.data.images", "anasyn.run.checkpoint", "PIL", "safetensors"]):
+with atheris.instrument_imports(include=["anasyn.data.decoding", "anasyn.run.checkpoint", "PIL", "safetensors"]):
     from targets import CORPUS, TARGETS
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from anasyn.data.images import MAX_PIXELS, read_image
+from anasyn.data.decoding import MAX_PIXELS, read_image
 from anasyn.errors import InputError
 from anasyn.run import checkpoint
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from anasyn import DescriptorLearner, learn, mcmc
+from anasyn.data import to_float
 from anasyn.data.drawn import draw_egrets, drawn_factors
-from anasyn.data.images import to_float
 from anasyn.learning import Guard
 from anasyn.models import Descriptor, networks
 

@@ -12,8 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from anasyn.data import to_float
 from anasyn.data.drawn import draw_cats, draw_egrets, drawn_factors
-from anasyn.data.images import to_float
 from anasyn.report import figures
 
 CATS = draw_cats(drawn_factors(9), 16)

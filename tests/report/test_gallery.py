@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from anasyn.data import ImageSet, to_uint8
 from anasyn.data.drawn import draw_cats, drawn_factors
-from anasyn.data.images import ImageSet, to_uint8
 from anasyn.data.sources import load
 from anasyn.errors import InputError
 from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from anasyn.data import ImageSet, save_image
 from anasyn.data.drawn import draw_cats, drawn_factors
-from anasyn.data.images import ImageSet, save_image
 from anasyn.data.sources import load
 from anasyn.errors import InputError
 from anasyn.learning import Record

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anasyn.data import read_folder, to_float
+from anasyn.data import ImageSet, read_folder, to_float
 from anasyn.data.drawn import draw_cats, drawn_factors
-from anasyn.data.images import ImageSet
 from anasyn.errors import InputError
 from anasyn.learning import DescriptorLearner, GeneratorLearner
 from anasyn.mcmc.chains import mean_image

@@ -1,16 +1,21 @@
-"""Images: a folder's, drawn by the program, or the published photographs."""
+"""Images: from a folder, drawn by the program, or published photographs."""
 
+from .decoding import read_image
 from .drawn import draw_cats, draw_egrets, drawn_factors
-from .images import ImageSet, load_images, read_folder, save_image, to_float, to_uint8
+from .folders import load_images, read_folder, smaller_sides
+from .pixels import ImageSet, as_float, save_image, to_float, to_uint8
 
 __all__ = [
     "ImageSet",
+    "as_float",
     "draw_cats",
     "draw_egrets",
     "drawn_factors",
     "load_images",
     "read_folder",
+    "read_image",
     "save_image",
+    "smaller_sides",
     "to_float",
     "to_uint8",
 ]

@@ -1,6 +1,4 @@
-r"""The photographs of the published examples: fetched from where they were published, and verified."""
-
-__all__ = ["PHOTOGRAPHS", "Photographs", "fetch", "find"]
+"""The photographs of the published examples: downloaded from where they were published, and verified."""
 
 import os
 from collections.abc import Mapping
@@ -11,18 +9,20 @@ import pooch
 from rich.console import Console
 from rich.progress import track
 
-from anasyn.errors import InputError
+from ..errors import InputError
 
-pooch.get_logger().setLevel("WARNING")  # it would announce every file
+__all__ = ["PHOTOGRAPHS", "Photographs", "fetch", "find"]
 
-# No licence is stated where they were published, so they are fetched from there and never carried along.
+pooch.get_logger().setLevel("WARNING")  # at its default level it logs every file
+
+# They were published without a licence, so they are downloaded from there and never distributed with the package.
 _COMMIT = "e30ec9f4975e0ec891b38dba0d860f258776006a"
 _PUBLISHED = f"https://raw.githubusercontent.com/Michelangelo367/CoopNet/{_COMMIT}"
 
 
 @dataclass(frozen=True)
 class Photographs:
-    r"""One published set: the folder and the address it was published under, and the SHA-256 of each file."""
+    """A published set: its folder, the address it was published at, and the SHA-256 of each file."""
 
     folder: str
     base_url: str
@@ -64,55 +64,55 @@ PHOTOGRAPHS = {
 
 
 def fetch(name: str, folder: Path | None = None, *, base_url: str | None = None, progress: bool = False) -> Path:
-    r"""Downloads what is missing of a published set, verifies all of it, and returns its folder.
+    """Downloads the missing files of a published set, verifies every file, and returns the folder.
 
-    What is there already is never written over: the right file is kept, a wrong one is named and refused.
+    Existing files are never overwritten: a file that differs from the published one is an error.
 
-    Arguments:
-        name: A key of `PHOTOGRAPHS`.
-        folder: Where the files go; this user's cache folder by default.
-        base_url: Where the files come from, if not from where they were published.
-        progress: Whether a progress bar is shown on standard error.
+    Args:
+        name: a key of `PHOTOGRAPHS`.
+        folder: where the files are saved; by default the user's cache folder.
+        base_url: where the files are downloaded from, if not from where they were published.
+        progress: show a progress bar on standard error.
 
     Raises:
-        InputError: The set is unknown, a file cannot be fetched or written, or is not the published one.
+        InputError: the set is unknown, or a file cannot be downloaded or saved, or differs from the published one.
     """
     photographs = _known(name)
     folder = _cache(name) if folder is None else Path(folder)
     base_url = photographs.base_url if base_url is None else base_url.rstrip("/") + "/"
     for file, digest in photographs.digests.items():
         if os.path.lexists(folder / file) and not _is_right(folder / file, digest):
-            hint = "move it away, or fetch into another folder"
-            raise InputError(f"{folder / file}: not the published file; {hint}")
+            hint = "move it elsewhere, or choose another folder"
+            raise InputError(f"{folder / file}: differs from the published file; {hint}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}; fetch into another folder") from error
+        raise InputError(f"{folder}: {error.strerror}; choose another folder") from error
 
-    # Not streamed: the files are small, and pooch would leave the connection of a failed stream open.
+    # Not streamed: the files are small, and pooch leaves the connection of a failed stream open.
     downloader = pooch.HTTPDownloader(stream=False)
     missing = [file for file in photographs.digests if not os.path.lexists(folder / file)]
     bar = Console(stderr=True)
     for file in track(missing, description=name, console=bar, transient=True, disable=not progress):
         url, known = base_url + file, f"sha256:{photographs.digests[file]}"
         try:
-            # Into a temporary file beside, which gets its name only once its digest is right.
+            # Pooch downloads to a temporary file and renames it once its digest is verified.
             pooch.retrieve(url, known, fname=file, path=folder, downloader=downloader)
-        except OSError as error:  # of the network too: requests' errors are OSErrors
+        except OSError as error:  # includes network errors: those of requests are OSErrors
             reason = " ".join(str(error).split())
-            hint = f"check the network and the disk, or put the set's files into {folder} yourself"
-            raise InputError(f"{url}: cannot be fetched ({reason}); {hint}") from error
-        except ValueError as error:  # pooch's word for a wrong digest
-            hint = "nothing of it was kept; check the address, or try again later"
-            raise InputError(f"{url}: not the published file, by its SHA-256; {hint}") from error
+            hint = f"check the network and the disk, or save the set's files in {folder} yourself"
+            raise InputError(f"{url}: cannot be downloaded ({reason}); {hint}") from error
+        except ValueError as error:  # how pooch reports a wrong digest
+            hint = "it was discarded; check the address, or try again later"
+            raise InputError(f"{url}: differs from the published file in its SHA-256; {hint}") from error
     return folder
 
 
 def find(name: str) -> Path:
-    r"""The folder of a set that is here already: under $ANASYN_PHOTOGRAPHS, else where `fetch` puts it.
+    """The folder of a set that is complete on this computer: in $ANASYN_PHOTOGRAPHS, or else where `fetch` saves it.
 
     Raises:
-        InputError: The set is unknown, or neither folder has all its files.
+        InputError: the set is unknown, or neither folder has all its files.
     """
     photographs = _known(name)
     own = os.environ.get("ANASYN_PHOTOGRAPHS")
@@ -121,13 +121,15 @@ def find(name: str) -> Path:
         if all(_is_right(folder / file, digest) for file, digest in photographs.digests.items()):
             return folder
     looked = " or ".join(map(str, folders))
-    hint = f"run `anasyn data fetch {name}`, or set ANASYN_PHOTOGRAPHS to the folder of {photographs.folder}/"
-    raise InputError(f"{name}: its photographs are not all in {looked}; {hint}")
+    hint = (
+        f"run `anasyn data fetch {name}`, or set ANASYN_PHOTOGRAPHS to the folder that contains {photographs.folder}/"
+    )
+    raise InputError(f"{name}: not all of its photographs are in {looked}; {hint}")
 
 
 def _known(name: str) -> Photographs:
     if name not in PHOTOGRAPHS:
-        raise InputError(f"{name}: no published set of that name; there are {', '.join(PHOTOGRAPHS)}")
+        raise InputError(f"{name}: no published set has this name; the sets are {', '.join(PHOTOGRAPHS)}")
     return PHOTOGRAPHS[name]
 
 
@@ -138,5 +140,5 @@ def _cache(name: str) -> Path:
 def _is_right(path: Path, digest: str) -> bool:
     try:
         return bool(pooch.file_hash(str(path)) == digest)
-    except OSError:  # missing, a folder, or not ours to read
+    except OSError:  # missing, a folder, or not readable
         return False

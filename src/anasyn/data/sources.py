@@ -1,65 +1,77 @@
-"""The data of a run by one word: a folder of images, a published set, or a drawn one."""
+"""The data of a run, given by one word: a folder of images, a published set, or a drawn one."""
 
 import os
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+import torch
+from PIL import Image
+
 from ..errors import InputError
 from .drawn import DRAWN, drawn_factors
-from .images import Fit, ImageSet, read_folder, smaller_sides
+from .folders import read_folder, smaller_sides
 from .photographs import PHOTOGRAPHS, find
+from .pixels import ImageSet
+from .resizing import Fit, Size, checked, resized
 
 __all__ = ["DRAWN_IMAGES", "full", "load", "named", "smaller_side"]
 
 DRAWN_IMAGES = 16
-"""Images of a drawn set, as few as a person photographs."""
+"""The number of images in a drawn set: few, as in a set of one's own photographs."""
 
 
 def named() -> dict[str, str]:
     """The sets that have a name, and what each shows."""
     return {
         "drawn-cats": f"{DRAWN_IMAGES} big-cat faces drawn by the program, from lion to tiger and from left to right",
-        "drawn-egrets": f"{DRAWN_IMAGES} egrets drawn by the program, on differing grounds and with necks in and out",
-        "lion-tiger": "11 photographs of lions' and tigers' faces, fetched from where they were published",
-        "egret": "7 photographs of egrets, fetched from where they were published",
+        "drawn-egrets": f"{DRAWN_IMAGES} egrets drawn by the program, on different backgrounds, their necks in and out",
+        "lion-tiger": "11 photographs of lions' and tigers' faces, downloaded from where they were published",
+        "egret": "7 photographs of egrets, downloaded from where they were published",
     }
 
 
 def full(data: str) -> str:
-    """The word under which the data are found from any working directory: a set's name, or a full path."""
+    """A set's name as it is, or the absolute path of a folder, which is valid in any working directory."""
     return data if data in named() else str(Path(data).resolve())
 
 
 def smaller_side(data: str) -> int | None:
-    """The median of the images' smaller sides in pixels; None for a set that is drawn at any size.
-
-    Raises:
-        InputError: there is no such folder or set, or it has no images.
-    """
-    return None if data in DRAWN else int(median(smaller_sides(_folder(data))))
-
-
-def load(data: str, size: int, *, fit: Fit = "crop", strict: bool = False) -> ImageSet:
-    """The images of a folder or of a set that has a name.
-
-    Args:
-        data: a set's name, or else a folder's path; what contains a separator is always a path.
-        size: side of the images in pixels.
-        fit: how an image becomes square.
-        strict: refuse a bad file where it would be skipped.
+    """The median of the images' smaller sides in pixels; None for a drawn set, which can be drawn at any size.
 
     Raises:
         InputError: there is no such folder or set, or it has fewer than two images.
     """
-    if data in DRAWN:
-        names = tuple(f"{data}-{i:02d}.png" for i in range(DRAWN_IMAGES))
-        return ImageSet(names, DRAWN[data](drawn_factors(DRAWN_IMAGES), size))
-    return read_folder(_folder(data), size, fit=fit, strict=strict)
+    return None if data in DRAWN else int(median(smaller_sides(_folder(data))))
+
+
+def load(data: str, size: Size, *, fit: Fit = "crop", channels: int | None = 3, strict: bool = False) -> ImageSet:
+    """The images of a folder or of a named set.
+
+    A drawn set is read as a folder of its images would be: drawn as squares of the larger side, and then fitted.
+
+    Args:
+        data: a set's name or a folder's path; anything that contains a separator is a path.
+        size: side of a square or (height, width) in pixels, each from 8 to 1024; at least 16 for a drawn set's larger.
+        fit: ``crop`` takes the largest centred box of the right aspect ratio, ``stretch`` the whole image.
+        channels: 3 for RGB, 1 for grey (colour becomes its luma), None for 1 if every image is grey and 3 otherwise.
+        strict: refuse a file that cannot be read, which is otherwise skipped.
+
+    Raises:
+        InputError: there is no such folder or set, it has fewer than two images, or an argument is not allowed.
+    """
+    if data not in DRAWN:
+        return read_folder(_folder(data), size, fit=fit, channels=channels, strict=strict)
+    height, width = checked(size, fit, channels)
+    drawn = DRAWN[data](drawn_factors(DRAWN_IMAGES), max(height, width)).permute(0, 2, 3, 1).contiguous().numpy()
+    array = np.stack([resized(Image.fromarray(image), height, width, fit, channels or 3) for image in drawn])
+    names = tuple(f"{data}-{i:02d}.png" for i in range(DRAWN_IMAGES))
+    return ImageSet(names, torch.from_numpy(array).permute(0, 3, 1, 2))
 
 
 def _folder(data: str) -> Path:
     if data in PHOTOGRAPHS:
         return find(data)
-    if "/" not in data and not os.path.exists(data):  # unlike Path.exists, False too for what is too long a name
+    if "/" not in data and not os.path.exists(data):  # unlike Path.exists, also False for a name that is too long
         raise InputError(f"data: {data} is neither a folder nor one of {', '.join(named())}")
     return Path(data)

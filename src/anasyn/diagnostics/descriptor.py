@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data.images import as_float, to_uint8
+from ..data import as_float, to_uint8
 from ..evaluation import sliced_wasserstein, swd_levels
 from ..mcmc import State, mean_image
 from ..mcmc.kernel import inner

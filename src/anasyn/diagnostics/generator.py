@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data.images import as_float
+from ..data import as_float
 from ..evaluation import evenly
 from ..models import Generator
 from ..processor import frozen

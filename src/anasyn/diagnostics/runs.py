@@ -1,6 +1,6 @@
 """The diagnosis of a run, in float32 whatever it was learned in."""
 
-from ..data.images import to_float
+from ..data import to_float
 from ..evaluation import evenly
 from ..learning import GeneratorLearner
 from ..rng import derive

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..data.images import as_float
+from ..data import as_float
 
 __all__ = ["mse", "nearest", "psnr"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data.images import as_float, to_uint8
+from ..data import as_float, to_uint8
 from ..models import Descriptor, Generator
 from ..processor import frozen
 from ..rng import derive

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet, to_float
+from ..data import ImageSet, to_float
 from ..learning import GeneratorLearner
 from ..rng import derive
 from ..run import Run

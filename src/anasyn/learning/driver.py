@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data.images import as_float
+from ..data import as_float
 from ..rng import derive
 from .guard import Divergence, Guard, Guarded, Watch
 from .record import Record

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet, to_float, to_uint8
+from ..data import ImageSet, to_float, to_uint8
 from ..diagnostics.chains import finite
 from ..errors import InputError
 from ..evaluation import evenly

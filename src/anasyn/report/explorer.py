@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.images import to_uint8
+from ..data import to_uint8
 from ..evaluation import evenly
 from ..learning import GeneratorLearner
 from ..run import latent_plane

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..data.images import to_uint8
+from ..data import to_uint8
 
 __all__ = [
     "Figure",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet, to_float, to_uint8
+from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
 from ..learning import DescriptorLearner
 from ..rng import derive

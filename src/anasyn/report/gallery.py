@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..data.images import ImageSet, to_float, to_uint8
+from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..rng import derive

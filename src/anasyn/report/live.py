@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..data.images import ImageSet
+from ..data import ImageSet
 from ..learning import DescriptorLearner, GeneratorLearner, non_finite
 from ..run import Run
 from ..run.files import replace

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ..data.images import ImageSet
+from ..data import ImageSet
 from ..errors import InputError
 from ..learning import DescriptorLearner, GeneratorLearner, Record, non_finite
 from ..run import Run

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..data.images import ImageSet, to_float, to_uint8
+from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..rng import derive

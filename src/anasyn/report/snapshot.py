@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet, to_float, to_uint8
+from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..rng import derive

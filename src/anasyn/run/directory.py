@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .. import __version__
-from ..data.images import ImageSet
+from ..data import ImageSet
 from ..data.sources import full, load
 from ..errors import InputError
 from ..learning import Guard, Record

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data.images import to_float
+from ..data import to_float
 from ..errors import InputError
 from ..learning import DescriptorLearner, GeneratorLearner
 from ..models import Generator

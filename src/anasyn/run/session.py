@@ -4,7 +4,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from ..data.images import ImageSet
+from ..data import ImageSet
 from ..learning import Divergence, Guard, Record, constant, learn, linear_decay, non_finite
 from .directory import Run
 from .saved import Learner

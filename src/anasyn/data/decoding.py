@@ -1,0 +1,129 @@
+"""Image files, decoded safely: bytes of unknown origin become an RGB image or one `InputError`."""
+
+import ctypes
+import logging
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
+
+from ..errors import InputError
+
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode", "opened", "printable", "quiet", "read_image"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""The only ones of Pillow's forty decoders that are given bytes of unknown origin."""
+
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 256 * 2**20
+
+# What Pillow raises on damaged files: on the first line its own errors, on the second those of its parsing (struct,
+# zlib, a tag that is missing or of the wrong type), which it does not catch.
+_DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError,
+           EOFError, LookupError, OverflowError, TypeError, struct.error, zlib.error)  # fmt: skip
+
+
+def read_image(path: Path | str) -> Image.Image:
+    """One image file as RGB: the first frame of an animation, turned upright, and white where it is transparent.
+
+    Raises:
+        InputError: the file is missing, damaged, too large, or not an image in a known format.
+    """
+    with quiet():
+        return decode(Path(path), printable(path))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the warnings of Pillow and libtiff: image sizes are checked here, and whatever matters is an error."""
+    # Filters and handlers belong to the process, not to a thread: enter this around a pool of threads, not within.
+    log, silent = logging.getLogger("PIL"), logging.NullHandler()
+    log.addHandler(silent)
+    printing = _libtiff_handlers((None, None))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        _libtiff_handlers(printing)
+        log.removeHandler(silent)
+
+
+def _libtiff_handlers(handlers: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """Replaces libtiff's error and warning handlers, which print to standard error, and returns those before."""
+    library = ctypes.CDLL(_imaging.__file__)  # Pillow's extension module: libtiff's symbols are found through it
+    before: list[int | None] = []
+    for name, handler in zip(("TIFFSetErrorHandler", "TIFFSetWarningHandler"), handlers, strict=False):
+        try:
+            exchange = library[name]
+        except AttributeError:  # this build of Pillow hides libtiff or has none
+            break
+        exchange.argtypes, exchange.restype = (ctypes.c_void_p,), ctypes.c_void_p
+        before.append(exchange(handler))
+    return tuple(before)
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[Image.Image]:
+    """An image file with its header read and its size checked; a fault in the block is raised as an `InputError`."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"{status.st_size} bytes, at most {MAX_BYTES} are read")
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} × {image.height} pixels, at most {MAX_PIXELS} are read")
+            yield image
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not an image of a known format ({', '.join(FORMATS)}), or truncated") from error
+    except _DAMAGE as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: {reason}") from error
+
+
+def decode(path: Path, name: str, least: int | None = None) -> Image.Image:
+    """Decodes as `read_image` does; a JPEG is reduced to 1/2, 1/4 or 1/8 as long as no side is below ``least``."""
+    with opened(path, name) as image:
+        if least is not None:
+            image.draft(None, (least, least))  # a square, as the image may be stored on its side
+        ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _deep_grey(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """Grey levels of 16 or 32 bits, or floats, in 8 bits; Pillow's own conversion would clip them at 255."""
+    levels = np.asarray(image)
+    if not np.isfinite(levels).all():
+        raise ValueError("a pixel is not a finite number")
+    # Integers have 16 bits. Floats are in [0, 1], or in [0, 255] if one is above 1.
+    top = 65535 if image.mode != "F" else 1 if levels.max() <= 1 else 255
+    if levels.min() < 0 or levels.max() > top:
+        raise ValueError(f"grey levels from {levels.min()} to {levels.max()}, expected 0 to {top}")
+    grey = Image.fromarray(np.rint(levels * np.float32(255 / top)).astype(np.uint8))
+    clear = image.info.get("transparency")  # a 16-bit PNG may declare one grey level transparent
+    if clear is not None:
+        grey.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def printable(name: Path | str) -> str:
+    """A name on one line, whatever its bytes; backslashes are escaped too, so that names stay unique."""
+    shown = Path(name).as_posix()
+    return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in shown)

@@ -1,0 +1,79 @@
+"""Images in memory: stored as uint8, converted to float32 in [−1, 1] a batch at a time."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+__all__ = ["ImageSet", "as_float", "save_image", "to_float", "to_uint8"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A set of images of one size.
+
+    Args:
+        names: file names relative to the folder, in natural order, unique and printable.
+        pixels: the images, uint8 (n, c, H, W), c = 1 or 3.
+        skipped: one line for each file that was skipped, with its name and the reason.
+        labels: the class name of each image, or None if the images have no classes.
+    """
+
+    names: tuple[str, ...]
+    pixels: Tensor
+    skipped: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """The SHA-256 of each image's pixels, channels last: the same image has the same digest under any name."""
+        rows = self.pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy()
+        return tuple(hashlib.sha256(image).hexdigest() for image in rows)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the shape and of the digests in order, which identifies the data set; names do not count."""
+        content = [str(tuple(self.pixels.shape)), *self.digests]
+        return hashlib.sha256(" ".join(content).encode()).hexdigest()
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 (n, c, H, W) → float32 in [−1, 1], x / 127.5 − 1, channels-last in memory.
+
+    Raises:
+        ValueError: the pixels are not uint8.
+    """
+    if pixels.dtype != torch.uint8:
+        raise ValueError(f"pixels: expected uint8, got {pixels.dtype}")
+    return pixels.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Stored images as `to_float` converts them; floats keep their values. Images become channels-last in memory."""
+    if images.dtype == torch.uint8:
+        return to_float(images)
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Floats of any shape, clamped to [−1, 1] and rounded → uint8.
+
+    Raises:
+        ValueError: a value is not a number.
+    """
+    if images.isnan().any():
+        raise ValueError("images: a value is not a number")
+    return images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
+def save_image(path: Path | str, pixels: Tensor) -> None:
+    """Writes one image, uint8 (c, H, W), as a PNG file: grey if c = 1, colour if c = 3."""
+    rows = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
+    Image.fromarray(rows[..., 0] if rows.shape[2] == 1 else rows).save(path, format="PNG")
