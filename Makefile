@@ -1,8 +1,11 @@
-# `make demo` and `make test` set up what they need; nothing is installed outside .venv.
+# `make demo` and `make test` set up what they need; nothing is installed outside .venv. The tests run in WORKERS
+# processes, the tests of a file in one of them, since they share what they have learned.
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= dev
 FUZZ_SECONDS ?= 60
+WORKERS ?= 2
+QUICK := -n $(WORKERS) --dist loadfile -m "not statistics and not crash and not storm"
 
 .PHONY: demo test test-latest test-statistics test-crash test-storm fuzz lint types bench install clean
 
@@ -13,7 +16,7 @@ demo: install
 	@echo "the figures are in runs/drawn-cats/figures and runs/drawn-egrets/figures."
 
 test: install
-	$(BIN)/python -m pytest -m "not statistics and not crash and not storm"
+	$(BIN)/python -m pytest $(QUICK)
 
 # The same tests with the newest PyTorch instead of the pinned one. On Linux the package index has the CUDA build:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu chooses the smaller one without.
@@ -23,16 +26,16 @@ test-latest:
 	.venv-latest/bin/pip install --quiet --disable-pip-version-check --upgrade \
 		--constraint .venv-latest/constraints.txt torch --editable '.[$(EXTRAS)]'
 	.venv-latest/bin/python -c 'import torch; print("PyTorch", torch.__version__)'
-	.venv-latest/bin/python -m pytest -m "not statistics and not crash and not storm"
+	.venv-latest/bin/python -m pytest $(QUICK)
 
 test-statistics: install
-	$(BIN)/python -m pytest -m statistics
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m statistics
 
 test-crash: install
 	$(BIN)/python -m pytest -m crash
 
 test-storm: install
-	$(BIN)/python -m pytest -m storm -s
+	$(BIN)/python -m pytest -n $(WORKERS) -m storm -rP
 
 # What a stranger's bytes can do to the readers; new inputs and crashes go to build/fuzz.
 fuzz: install
@@ -62,4 +65,4 @@ install: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-latest build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-latest build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
-"""Every question of speed: one table and one JSON file, ``results/all.json``. Run by ``make bench``.
+"""All benchmarks of speed, as one table and one JSON file, ``results/all.json``. Run by ``make bench``.
 
-Each file runs in a process of its own, one after the other: langevin, densities, quality, growth, start.
+They run one after the other, each in its own process: langevin, densities, quality, growth, start.
 """
 
 import argparse
@@ -13,21 +13,21 @@ from pathlib import Path
 from timing import RESULTS
 
 HERE = Path(__file__).resolve().parent
-QUESTIONS = ("langevin", "densities", "quality", "growth", "start")
+BENCHMARKS = ("langevin", "densities", "quality", "growth", "start")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--fast", action="store_true", help="one repetition of the least: does it run at all?")
+    options.add_argument("--fast", action="store_true", help="one repetition of the smallest case, to see that it runs")
     options.add_argument("--out", type=Path, default=RESULTS / "all.json")
     arguments = options.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for question in QUESTIONS:
-            print(f"\n{question}", flush=True)
-            out = Path(folder, f"{question}.json")
+        for benchmark in BENCHMARKS:
+            print(f"\n{benchmark}", flush=True)
+            out = Path(folder, f"{benchmark}.json")
             fast = ["--fast"] if arguments.fast else []
-            subprocess.run([sys.executable, HERE / f"{question}.py", "--out", out, *fast], check=True)
+            subprocess.run([sys.executable, HERE / f"{benchmark}.py", "--out", out, *fast], check=True)
             rows += json.loads(out.read_text())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(rows, indent=2))

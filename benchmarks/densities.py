@@ -1,9 +1,9 @@
-"""Microseconds a transition on densities of two numbers: this package, torchebm and blackjax.
+"""Microseconds per transition on densities of two variables: this package, torchebm and blackjax.
 
 Unadjusted Langevin, MALA and HMC (5 leapfrog steps) on N(0, I₂), a mixture of three Gaussians and a 2-64-64-1
-network's density, 100 and 10,000 chains. blackjax is compiled whole, `jax.jit` over `lax.scan`, and timed after its
-compilation, which has rows of its own: on densities this small it shows what compiling would gain. torchebm has no
-MALA. The C library keeps freed memory for all of them, as `anasyn learn` has it.
+network's density, 100 and 10,000 chains. blackjax is compiled as a whole, `jax.jit` over `lax.scan`, and
+timed after its compilation, which has its own rows: it shows what compiling gains on such small densities. torchebm
+has no MALA. All of them run with malloc's settings of `anasyn learn`.
 """
 
 import time
@@ -14,7 +14,7 @@ from torch import Tensor
 
 import timing
 from anasyn import mcmc
-from anasyn.cli import keep_freed_memory
+from anasyn.cli.learn import tune_malloc
 from timing import Row
 
 try:
@@ -42,7 +42,7 @@ def rows(fast: bool) -> Iterator[Row]:
     for peer, there in {"torchebm": LangevinDynamics, "blackjax": blackjax}.items():
         if there is None:
             timing.missing(peer)
-    keep_freed_memory()
+    tune_malloc()
     names = ("N(0, I₂)",) if fast else tuple(densities())
     for density in names:
         for kernel in ("MALA",) if fast else KERNELS:

@@ -1,6 +1,6 @@
-"""What learning costs as it grows: with the number of images, with their size, with the number of Langevin steps.
+"""How the cost of learning grows with the number of images, with their size, and with the number of Langevin steps.
 
-Each figure is of a process of its own: seconds an iteration without the first, and peak memory.
+Each number is measured in its own process: seconds per iteration without the first, and peak memory.
 """
 
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def rows(fast: bool) -> Iterator[Row]:
     sizes, repeats = ((11, 1000), 1) if fast else ((11, 1000, 20_000), 5)
     of = {size: [measured("images", size, 3 if fast else 30) for _ in range(repeats)] for size in sizes[:1]}
-    for _ in range(repeats):  # in turn: what else the machine does meets both alike
+    for _ in range(repeats):  # alternately, so that other load on the machine affects both alike
         for size in sizes[1:]:
             of.setdefault(size, []).append(measured("images", size, 3 if fast else 30))
     per_image = {
@@ -78,7 +78,7 @@ def learn(what: str, size: int, iterations: int) -> float:
 
 
 def drawn(num: int, side: int) -> "Tensor":
-    """``num`` images, uint8; beyond a hundred that are drawn, the drawn ones again, each with a noise of its own."""
+    """``num`` images, uint8: up to a hundred are drawn and then repeated, each with different noise."""
     import torch
 
     from anasyn.data.drawn import draw_cats, drawn_factors

@@ -1,7 +1,7 @@
-"""What a gradient evaluation buys on learned posteriors: MALA against unadjusted Langevin. Run by ``make bench``.
+"""Effective draws per gradient evaluation on learned posteriors: MALA against unadjusted Langevin.
 
-ESS per gradient evaluation of the worst coordinate of z, image by image, of MALA with step sizes found by its
-warm-up and of unadjusted Langevin at its largest step size with at most 5 % bias in the variance of a coordinate.
+For each image, the ESS of the worst coordinate of z, by MALA with step sizes adapted by warm-up and by unadjusted
+Langevin at its largest step size with at most 5 % bias in the variance. Run by ``make bench``.
 """
 
 import os
@@ -11,10 +11,9 @@ from pathlib import Path
 
 from anasyn.cli import main as anasyn
 from anasyn.data import to_float
-from anasyn.diagnostics import compare_kernels
-from anasyn.learning import GeneratorLearner
 from anasyn.rng import derive
 from anasyn.run import Run
+from comparison import compare_kernels
 
 
 def main() -> None:
@@ -23,9 +22,8 @@ def main() -> None:
         path = Path(folder, "run")
         anasyn(["learn", recipe, "--out", str(path), "--quiet"])
         run = Run.open(path)
-        learner = run.learner(precision="float32")
+        learner = run.learned(precision="float32")
         images = run.images()
-    assert isinstance(learner, GeneratorLearner)
     for of in ("every direction", "coordinates"):
         rows = compare_kernels(
             learner.model,

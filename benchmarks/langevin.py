@@ -1,14 +1,14 @@
-"""Chains through convolutional networks: this package, torchebm, and the bare convolutions.
+"""The speed of chains through convolutional networks: this package, torchebm, and the convolutions alone.
 
 1. Langevin on the egret descriptor: 30 steps at 64 × 64, 7 and 64 chains.
-2. The lion-tiger inference step: 3 steps of MALA on 11 posteriors. torchebm has no MALA; it makes 3 unadjusted steps.
+2. The lion-tiger inference step: 3 steps of MALA on 11 posteriors. torchebm has no MALA and makes 3 unadjusted steps.
 
-The C library keeps freed memory for all of them, as `anasyn learn` has it.
+All of them run with malloc's settings of `anasyn learn`.
 
-The bound is the convolutions alone, forward and backward to their input, without an activation, a head, a density or
-a random number, as often as this package evaluates the gradient: once more than there are steps. torchebm evaluates
-as often as there are steps; it is given the module as this package made it, and once more in PyTorch's default
-memory format, as a network of one's own would be.
+The bound is the time of the convolutions alone, forward and backward to their input, without activations, head,
+density or random numbers, as often as this package evaluates the gradient: once more than there are steps. torchebm
+evaluates it once a step. It is measured with this package's network, which is channels-last in memory, and with the
+same network in PyTorch's default memory format.
 """
 
 import copy
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import timing
 from anasyn import mcmc
-from anasyn.cli import keep_freed_memory
+from anasyn.cli.learn import tune_malloc
 from anasyn.models import Descriptor, Generator, networks
 from anasyn.processor import frozen
 from anasyn.run import has_bfloat16
@@ -45,8 +45,8 @@ def rows(fast: bool) -> Iterator[Row]:
     if LangevinDynamics is None:
         timing.missing("torchebm")
     if not has_bfloat16(torch.device("cpu")):
-        print("this processor has no bfloat16: its rows show what the emulation costs")
-    keep_freed_memory()
+        print("this processor has no bfloat16: the rows show the cost of emulating it")
+    tune_malloc()
     repeats = 1 if fast else 9
     for num_chains in (7,) if fast else (7, 64):
         name, targets = f"egret descriptor, {num_chains} chains", {p: TARGETS[num_chains, p] for p in PRECISIONS}
@@ -125,7 +125,7 @@ def peers(
     delta: float,
     num_steps: int,
 ) -> dict[str, Callable[[], object]]:
-    """torchebm's Langevin dynamics on the energy; its step is δ²/2 of ours."""
+    """torchebm's Langevin dynamics on the energy; its step size is our δ²/2."""
     if LangevinDynamics is None:
         return {}
 
@@ -148,7 +148,7 @@ def peers(
 
 
 def bounds(network: nn.Sequential, start: Tensor, num_evaluations: int) -> dict[str, Callable[[], object]]:
-    """The network's convolutions, forward and backward to their input, and nothing else."""
+    """The network's convolutions alone, forward and backward to their input."""
     convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
 
     def bound(dtype: torch.dtype) -> Callable[[], object]:

@@ -1,8 +1,8 @@
-"""Seconds to a quality, the process's start included: lion-tiger and egret, over five seeds.
+"""Seconds until a given quality is reached, including the process's start: lion-tiger and egret, over five seeds.
 
-A child process learns; every 20 iterations it stops its clock, measures, and goes on. Three of the seeds learn in each
-precision for as many iterations, to tell what bfloat16 changes. Where the photographs are absent (ANASYN_PHOTOGRAPHS)
-the drawn sets stand in and no target applies.
+A child process learns; every 20 iterations it stops its clock, measures, and continues. Three of the seeds also learn
+in each precision for the same number of iterations, to show the effect of bfloat16. Without the photographs
+(ANASYN_PHOTOGRAPHS) the drawn sets are used and no target applies.
 """
 
 import dataclasses
@@ -12,9 +12,16 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import timing
 from timing import Row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anasyn.learning import Learner
+    from anasyn.methods import Method
 
 EVERY = 20  # iterations between two measurements
 REACHED = {"mse": 0.0057, "coverage": 0.015, "swd": 90.0}
@@ -44,31 +51,32 @@ def rows(fast: bool) -> Iterator[Row]:
 
 
 def child(name: str, seed: int, precision: str, iterations: int) -> dict[str, float]:
-    """What `learn` tells, in a process of its own whose start counts."""
+    """The result of `learn` in a new process, whose start is included in the seconds."""
     output, _, _ = timing.child([__file__, name, str(seed), precision, str(iterations), str(time.time())])
-    told: dict[str, float] = json.loads(output)
-    return told
+    result: dict[str, float] = json.loads(output)
+    return result
 
 
 def learn(name: str, seed: int, precision: str, iterations: int, began: float) -> dict[str, float]:
-    """Seconds since ``began`` at which each measure first reached its figure (never: infinite), and the last ones.
+    """Seconds since ``began`` until each measure first reached its goal (infinite if never), and the last measures.
 
-    It learns, and is measured at the end of, so many iterations; if 0, until every figure is reached, measured often.
+    Learns for ``iterations`` and measures at the end; if 0, measures every `EVERY` iterations until all goals are met.
     """
     import torch
 
     from anasyn.data.sources import load, smaller_side
     from anasyn.learning import linear_decay
     from anasyn.learning.driver import learn
-    from anasyn.recipes import RECIPES, Scale
-    from anasyn.run import build_learner, has_bfloat16
+    from anasyn.methods import Scale
+    from anasyn.methods.build import build_learner
+    from anasyn.recipes import RECIPES
+    from anasyn.run import has_bfloat16
 
     cpu = torch.device("cpu")
-    recipe = dataclasses.replace(RECIPES[name], seed=seed, precision=precision)
-    images = load(recipe.data, recipe.size, fit=recipe.fit).pixels
-    scale = Scale(len(images), smaller_side(recipe.data) or recipe.size, has_bfloat16(cpu))
-    recipe = recipe.resolve(scale)
-    learner = build_learner(recipe, cpu)
+    settings = dataclasses.replace(RECIPES[name].settings, seed=seed, precision=precision)
+    images = load(settings.data, settings.size, fit=settings.fit).pixels
+    settings = settings.resolve(Scale(len(images), smaller_side(settings.data) or settings.size, has_bfloat16(cpu)))
+    learner = build_learner(RECIPES[name].method, settings, cpu)
     reached: dict[str, float] = {}
     measured: dict[str, float] = {}
     acceptance: list[float] = []
@@ -76,17 +84,17 @@ def learn(name: str, seed: int, precision: str, iterations: int, began: float) -
     records = learn(
         learner,
         images,
-        num_iterations=recipe.iterations,
+        num_iterations=settings.iterations,
         seed=seed,
-        batch_size=recipe.batch_size,
+        batch_size=settings.batch_size,
         schedule=linear_decay,
     )
     for record in records:
         acceptance.append(record.acceptance_rate)
-        if record.iteration % (iterations or EVERY) and record.iteration != recipe.iterations:
+        if record.iteration % (iterations or EVERY) and record.iteration != settings.iterations:
             continue
         now = time.time()
-        measured = measure(learner, images)
+        measured = measure(RECIPES[name].method, learner, images)
         for what, figure in measured.items():
             if figure <= REACHED[what]:
                 reached.setdefault(what, now - began - paused)
@@ -98,31 +106,28 @@ def learn(name: str, seed: int, precision: str, iterations: int, began: float) -
     return seconds | {f"last {what}": figure for what, figure in measured.items()}
 
 
-def measure(learner: object, images: object) -> dict[str, float]:
+def measure(method: "Method", learner: "Learner", images: "Tensor") -> dict[str, float]:
     """Training MSE at the inferred z and coverage by 512 samples; or the sliced Wasserstein distance."""
     import torch
 
-    from anasyn import mcmc
     from anasyn.data import to_float, to_uint8
     from anasyn.evaluation import coverage, sliced_wasserstein
-    from anasyn.learning import GeneratorLearner
-    from anasyn.processor import frozen
+    from anasyn.methods.synthesis import synthesize
     from anasyn.rng import derive
 
     rng = derive(0, "benchmark")
-    if isinstance(learner, GeneratorLearner):
+    if method.infer:
+        model, z = method.infer(learner)
         with torch.no_grad():
-            reconstructed = learner.model(learner.chains.positions)
-            samples = to_uint8(learner.model.sample(512, rng=rng))
+            reconstructed = model(z)
+            samples = to_uint8(model.sample(512, rng=rng))
         return {
             "mse": (reconstructed - to_float(images)).square().mean().item(),
             "coverage": coverage(images, samples).mean().item(),
         }
-    index = torch.arange(len(images))
-    kernel, start = learner.first_chains(index, to_float(images), rng)
-    with frozen(learner.model):
-        state, _ = mcmc.run(kernel, learner.model.log_density, start, num_steps=learner.num_steps, rng=rng)
-    return {"swd": sliced_wasserstein(to_uint8(state.position), images).mean}
+    assert method.synthesise
+    _, ends = synthesize(method.synthesise(learner), torch.arange(len(images)), to_float(images), rng=rng)
+    return {"swd": sliced_wasserstein(to_uint8(ends), images).mean}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Do the two recipes reach what they promise? One row a target: what, measured, target.
+"""Whether the two recipes reach their targets: one row for each measure, with its value and target.
 
-Every run is a process of its own, from its start to its last figure, one after the other. Where the
-photographs are absent the drawn sets stand in and no target applies. Run by ``make bench``.
+Every run is its own process, timed from its start to its last figure, one after the other. Without the photographs
+(ANASYN_PHOTOGRAPHS) the drawn sets are used and no target applies. Run by ``make bench``.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def matrix_rates() -> list[tuple[str, float, str]]:
-    """What the machine's own matrix product reaches, GFLOP/s, best of five."""
+    """The speed of a matrix product on this machine, GFLOP/s, best of five."""
     n = 2048
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
@@ -65,9 +65,9 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def learn(recipe: str, seed: int, folder: Path) -> tuple[Path, float, float]:
-    """Runs ``anasyn learn`` to its end; the run, its wall seconds and its peak memory in GiB."""
+    """Runs ``anasyn learn`` and returns the run's directory, its wall-clock seconds and its peak memory in GiB."""
     run = folder / f"{recipe}-{seed}"
-    command = [sys.executable, "-m", "anasyn.cli", "learn", recipe, "--seed", str(seed), "--out", str(run), "--quiet"]
+    command = [sys.executable, "-m", "anasyn", "learn", recipe, "--seed", str(seed), "--out", str(run), "--quiet"]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -78,7 +78,7 @@ def learn(recipe: str, seed: int, folder: Path) -> tuple[Path, float, float]:
 
 def evaluate(run: Path) -> dict[str, float]:
     """The values of ``anasyn evaluate``."""
-    command = [sys.executable, "-m", "anasyn.cli", "evaluate", str(run)]
+    command = [sys.executable, "-m", "anasyn", "evaluate", str(run)]
     output = subprocess.run(command, capture_output=True, check=True, timeout=LIMIT_S).stdout
     return {name: measure["value"] for name, measure in json.loads(output).items()}
 
@@ -88,7 +88,7 @@ def generator_rows(recipe: str, seed: int, folder: Path) -> list[tuple[str, floa
     run = Run.open(path)
     z = load_file(path / "latents.safetensors")["z"]
     with torch.no_grad():
-        reconstructions = run.learner(precision="float32").model(z)
+        reconstructions = run.learned(precision="float32").model(z)
     mse = (reconstructions - to_float(run.images().pixels)).square().mean().item()
     measures = evaluate(path)
     name = f"{recipe}, seed {seed}"
@@ -113,7 +113,7 @@ def descriptor_rows(recipe: str, seed: int, folder: Path) -> list[tuple[str, flo
 
 
 def demo_row(folder: Path) -> tuple[str, float, str]:
-    """``make demo`` in a clean clone of what is committed; packages come from pip's cache or index."""
+    """``make demo`` in a clean clone of the last commit, with packages from pip's cache or index."""
     clone = folder / "clone"
     subprocess.run(["git", "clone", "--quiet", HERE.parent, clone], check=True)
     began = time.perf_counter()

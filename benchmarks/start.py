@@ -1,4 +1,4 @@
-"""How long until something happens: help, import, and the first iteration of `anasyn learn`."""
+"""Start-up times: of the help, of imports, and of `anasyn learn` until its first iteration."""
 
 import statistics
 import subprocess
@@ -16,7 +16,7 @@ PUBLIC = "import torch, anasyn; [getattr(anasyn, name) for name in anasyn.__all_
 
 def rows(fast: bool) -> Iterator[Row]:
     commands = {
-        "help": ["-m", "anasyn.cli", "--help"],
+        "help": ["-m", "anasyn", "--help"],
         "import anasyn": ["-c", "import anasyn"],
         "import torch": ["-c", "import torch"],
         "import of every public name": ["-c", PUBLIC],
@@ -37,7 +37,7 @@ def first_iteration() -> float:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
         began = time.perf_counter()
-        command = [sys.executable, "-m", "anasyn.cli", "learn", "drawn-cats", "--out", str(run), "--quiet"]
+        command = [sys.executable, "-m", "anasyn", "learn", "drawn-cats", "--out", str(run), "--quiet"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             metrics = run / "metrics.jsonl"
             while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None:

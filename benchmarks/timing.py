@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, a child's peak memory, and a table of rows kept as JSON."""
+"""Helpers of the benchmarks: interleaved timing, a child process's peak memory, and a table that is saved as JSON."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 def interleaved(functions: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
     """Median seconds of each function, called in turn ``repeats`` times after one call that is not counted.
 
-    What else the machine does meets all of them alike, so that their ratios hold where their seconds do not.
+    Other load on the machine affects all of them alike, so that their ratios are more reliable than their seconds.
     """
     for function in functions.values():
         function()
@@ -40,10 +40,10 @@ def interleaved(functions: Mapping[str, Callable[[], object]], *, repeats: int) 
 
 
 def child(arguments: list[str]) -> tuple[str, float, float]:
-    """What a Python process writes to its standard output, its wall seconds and its peak memory in MiB.
+    """Runs a Python process and returns its standard output, its wall-clock seconds and its peak memory in MiB.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the process failed.
     """
     began = time.perf_counter()
     with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
@@ -57,9 +57,9 @@ def child(arguments: list[str]) -> tuple[str, float, float]:
 
 
 def main(name: str, rows: Callable[[bool], Iterable[Row]], described: str | None) -> None:
-    """Prints a benchmark's rows as they come and keeps them in ``results/<name>.json``."""
+    """Prints a benchmark's rows as they are measured and saves them in ``results/<name>.json``."""
     options = argparse.ArgumentParser(description=described, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--fast", action="store_true", help="one repetition of the least: does it run at all?")
+    options.add_argument("--fast", action="store_true", help="one repetition of the smallest case, to see that it runs")
     options.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")
     arguments = options.parse_args()
     kept: list[dict[str, Any]] = []
@@ -72,5 +72,5 @@ def main(name: str, rows: Callable[[bool], Iterable[Row]], described: str | None
 
 
 def missing(peer: str) -> None:
-    """Says that a peer is not there to be measured."""
-    print(f"{peer} is not installed and is left out: pip install --constraint constraints.txt --editable '.[bench]'")
+    """Prints that another package cannot be measured."""
+    print(f"{peer} is not installed and is skipped: pip install --constraint constraints.txt --editable '.[bench]'")

@@ -1,5 +1,50 @@
-"""One thread: the tests' tensors are small, and the cores are shared."""
+"""One thread a process, because the tests' tensors are small and each core has a process; and commands in this one."""
 
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
 import torch
 
+from .commands import Command, Outcome, without_figures
+
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the programs that tests start
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process; an exception that it lets through fails the test."""
+    from anasyn.cli import main
+
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            # As in the program, where nobody handles the log: what a library logs then goes to standard error.
+            patch.setattr(logging.getLogger(), "handlers", [])
+            try:
+                status = main([str(each) for each in arguments])
+            except SystemExit as left:
+                status = int(left.code or 0)
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands draw no figures and write no report."""
+    without_figures(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def coarse_distances() -> Iterator[None]:
+    """Sliced Wasserstein distances of a quarter of the patches along a quarter of the directions, and so faster."""
+    from anasyn.evaluation import sliced_wasserstein
+
+    defaults = sliced_wasserstein.__kwdefaults__
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("num_patches", "num_directions"):
+            patch.setitem(defaults, name, defaults[name] // 4)
+        yield

@@ -13,23 +13,24 @@ import anasyn
 PACKAGE = Path(anasyn.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# log-density ← mcmc, models ← learning ← run ← evaluation ← diagnostics ← report ← cli;
-# errors, rng, data, recipes stand beside.
-# Recipes are plain settings: whoever builds from them imports them, and they import nobody who does.
+# log-density ← mcmc, models ← learning ← methods, recipes ← run ← evaluation ← diagnostics ← report ← cli.
+# Errors, rng, data and the processor stand beside; mcmc and models do not know each other.
 BESIDE = {"errors", "rng", "data"}
+LEARNING = BESIDE | {"mcmc", "models", "processor"}
 MAY_IMPORT = {
     "errors": set(),
     "rng": set(),
     "data": {"errors", "rng"},
-    "recipes": BESIDE,
+    "processor": set(),
     "mcmc": BESIDE,
     "models": BESIDE,
-    "processor": set(),
-    "learning": BESIDE | {"mcmc", "models", "processor"},
-    "run": BESIDE | {"mcmc", "models", "processor", "learning", "recipes"},
-    "evaluation": BESIDE | {"mcmc", "models", "processor", "learning", "recipes", "run"},
-    "diagnostics": BESIDE | {"mcmc", "models", "processor", "learning", "recipes", "run", "evaluation"},
-    "report": BESIDE | {"mcmc", "models", "processor", "learning", "recipes", "run", "evaluation", "diagnostics"},
+    "learning": LEARNING,
+    "methods": LEARNING | {"learning"},
+    "recipes": {"methods"},
+    "run": LEARNING | {"learning", "methods", "recipes"},
+    "evaluation": LEARNING | {"learning", "methods", "recipes", "run"},
+    "diagnostics": LEARNING | {"learning", "methods", "recipes", "run", "evaluation"},
+    "report": LEARNING | {"learning", "methods", "recipes", "run", "evaluation", "diagnostics"},
     "progress": BESIDE | {"learning"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
@@ -114,6 +115,10 @@ def test_the_walk_sees_the_package():
         ("learning.driver", "from ..run import Run"),
         ("learning.driver", "from anasyn import GeneratorLearner, run"),
         ("run.directory", "from ..report import html"),
+        ("learning.generator", "from ..methods import Settings"),
+        ("methods.generator", "def build():\n    from ..run import Run"),
+        ("models.networks", "from ..processor import frozen"),
+        ("processor.freezing", "from ..models import Generator"),
         ("rng", "from . import mcmc"),
         ("data.folders", "from ..learning import learn"),
         ("evaluation.distance", "from ..report import figures"),

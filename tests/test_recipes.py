@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from anasyn.errors import InputError
-from anasyn.recipes import RECIPES, DescriptorRecipe, GeneratorRecipe, Recipe, Scale, choices_of, kinds_of
+from anasyn.methods import DescriptorSettings, GeneratorSettings, Scale, Settings
+from anasyn.methods.settings import choices_of, height_and_width, kinds_of, parse_size
+from anasyn.recipes import RECIPES
 
 SIZES = [2, 7, 11, 26, 101, 1000, 5000, 100_000]
-MODELS = [GeneratorRecipe, DescriptorRecipe]
+MODELS = [GeneratorSettings, DescriptorSettings]
 
 
 def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
@@ -21,7 +23,7 @@ def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", RECIPES)
 def test_resolving_leaves_nothing_open(name: str, n: int) -> None:
-    asked = dataclasses.replace(RECIPES[name], data=RECIPES[name].data or "images")
+    asked = dataclasses.replace(RECIPES[name].settings, data=RECIPES[name].settings.data or "images")
     recipe = asked.resolve(scale(n))
     settings = dataclasses.asdict(recipe)
     assert None not in settings.values()
@@ -35,7 +37,7 @@ def test_resolving_leaves_nothing_open(name: str, n: int) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("n", SIZES)
-def test_every_image_is_seen_often_enough(model: type[Recipe], n: int) -> None:
+def test_every_image_is_seen_often_enough(model: type[Settings], n: int) -> None:
     recipe = model(data="images").resolve(scale(n))
     assert recipe.iterations is not None
     assert recipe.batch_size is not None
@@ -44,17 +46,18 @@ def test_every_image_is_seen_often_enough(model: type[Recipe], n: int) -> None:
 
 
 EXPLICIT: dict[str, Any] = {
-    "size": 24, "num_steps": 4, "width": 9, "batch_size": 2, "iterations": 3, "precision": "bfloat16",
+    "size": "24x32", "channels": "1", "num_steps": 4, "width": 9,
+    "batch_size": 2, "iterations": 3, "precision": "bfloat16",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "recipe",
-    [GeneratorRecipe(**EXPLICIT, latent_dim=5), DescriptorRecipe(**EXPLICIT, scale=7.0, start="uniform")],
+    [GeneratorSettings(**EXPLICIT, latent_dim=5), DescriptorSettings(**EXPLICIT, scale=7.0, start="uniform")],
     ids=["g", "d"],
 )
 @pytest.mark.parametrize("n", SIZES)
-def test_what_is_asked_for_stays(recipe: Recipe, n: int) -> None:
+def test_what_is_asked_for_stays(recipe: Settings, n: int) -> None:
     assert recipe.resolve(scale(n)) == recipe
 
 
@@ -63,18 +66,18 @@ def test_what_follows_from_the_images_and_the_processor() -> None:
         assert [model().resolve(scale(9, side)).size for side in (30, 47, 48, 900)] == [32, 32, 64, 64]
         assert model().resolve(scale(9, has_bfloat16=True)).precision == "bfloat16"
         assert model(batch_size=50).resolve(scale(9)).batch_size == 9
-    dims = [GeneratorRecipe().resolve(scale(n)).latent_dim for n in SIZES]
+    dims = [GeneratorSettings().resolve(scale(n)).latent_dim for n in SIZES]
     assert dims[:3] == [2, 2, 2]
     assert dims == sorted(dims, key=int)
-    assert DescriptorRecipe(step_size=0.1).resolve(scale(9)).scale == pytest.approx(200)
-    assert [DescriptorRecipe(kernel=k).resolve(scale(9)).start for k in ("langevin", "mala")] == ["mean", "data"]
+    assert DescriptorSettings(step_size=0.1).resolve(scale(9)).scale == pytest.approx(200)
+    assert [DescriptorSettings(kernel=k).resolve(scale(9)).start for k in ("langevin", "mala")] == ["mean", "data"]
 
 
 def test_the_course_s_numbers() -> None:
-    lion_tiger = RECIPES["lion-tiger-course"].resolve(scale(11))
-    egret = RECIPES["egret-course"].resolve(scale(7))
-    assert isinstance(lion_tiger, GeneratorRecipe)
-    assert isinstance(egret, DescriptorRecipe)
+    lion_tiger = RECIPES["lion-tiger-course"].settings.resolve(scale(11))
+    egret = RECIPES["egret-course"].settings.resolve(scale(7))
+    assert isinstance(lion_tiger, GeneratorSettings)
+    assert isinstance(egret, DescriptorSettings)
     for recipe in (lion_tiger, egret):
         assert (recipe.kernel, recipe.temperature, recipe.num_steps, recipe.size) == ("langevin", 1, 30, 64)
         assert (recipe.optimizer, recipe.learning_rate, recipe.beta1) == ("adam", 0.001, 0.5)
@@ -88,16 +91,16 @@ def test_the_course_s_numbers() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_setting_has_a_meaning_and_a_default_within_its_range(model: type[Recipe]) -> None:
+def test_every_setting_has_a_meaning_and_a_default_within_its_range(model: type[Settings]) -> None:
     for field in dataclasses.fields(model):
         assert field.metadata["meaning"]
         assert choices_of(field) or kinds_of(field)[0] in (str, int, float)
-        if kinds_of(field)[0] in (int, float):
+        if kinds_of(field)[0] in (int, float) and not field.metadata["parse"]:
             assert field.metadata["least"] is not None or field.metadata["above"] is not None
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond_does(model: type[Recipe]) -> None:
+def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond_does(model: type[Settings]) -> None:
     for field in dataclasses.fields(model):
         for end, beyond in (("least", -1), ("most", 1)):
             if (bound := field.metadata[end]) is not None:
@@ -114,8 +117,14 @@ def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond_does(model: type[Re
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ({"size": "64"}, "size: expected int, got '64'"),
-        ({"size": 64.0}, r"size: expected int, got 64\.0"),
+        ({"size": "64"}, "size: expected 64, got '64'"),
+        ({"size": "64x64"}, "size: expected 64, got '64x64'"),
+        ({"size": 64.0}, r"size: expected int or str, got 64\.0"),
+        ({"size": True}, "size: expected int or str, got True"),
+        ({"size": 15}, "size: expected 16 to 512 pixels, as 64 or as 96x64 .*, got 15"),
+        ({"size": "96x513"}, "size: expected 16 to 512 pixels, .*, got '96x513'"),
+        ({"size": "64×64"}, "size: expected 16 to 512 pixels, .*, got '64×64'"),
+        ({"channels": "2"}, "channels: expected one of auto, 1, 3, got '2'"),
         ({"seed": True}, "seed: expected int, got True"),
         ({"sigma": "x"}, "sigma: expected float, got 'x'"),
         ({"sigma": float("nan")}, "sigma: expected a finite number .*, got nan"),
@@ -127,11 +136,23 @@ def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond_does(model: type[Re
 )
 def test_a_wrong_setting_is_named(setting: dict[str, Any], expected: str) -> None:
     with pytest.raises(InputError, match="^" + expected):
-        GeneratorRecipe(**setting)
+        GeneratorSettings(**setting)
 
 
 def test_langevin_has_a_temperature_and_an_integer_is_a_number() -> None:
-    assert GeneratorRecipe(kernel="langevin", temperature=0.1, sigma=1).sigma == 1
+    assert GeneratorSettings(kernel="langevin", temperature=0.1, sigma=1).sigma == 1
+
+
+def test_a_size_is_a_side_or_height_by_width() -> None:
+    assert [parse_size(size) for size in (64, "64", "64x64", "96x64", "064x96")] == [64, 64, 64, "96x64", "64x96"]
+    assert [height_and_width(size) for size in (64, "96x64")] == [(64, 64), (96, 64)]
+    assert GeneratorSettings(size="96x64", channels="1").shape == (1, 96, 64)
+
+
+def test_every_recipe_says_what_it_is() -> None:
+    about = [recipe.about for recipe in RECIPES.values()]
+    assert len(set(about)) == len(about)
+    assert all(recipe.settings.__class__ is recipe.method.settings for recipe in RECIPES.values())
 
 
 def test_recipes_import_no_torch() -> None:

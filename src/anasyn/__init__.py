@@ -23,35 +23,24 @@ if TYPE_CHECKING:
     from .models import networks as networks
     from .run import Run as Run
 
-_HOME = {
-    "data": ".",
-    "mcmc": ".",
-    "diagnostics": ".",
-    "evaluation": ".",
-    "report": ".",
-    "networks": ".models",
-    "Descriptor": ".models",
-    "Generator": ".models",
-    "HMC": ".mcmc",
-    "Langevin": ".mcmc",
-    "MALA": ".mcmc",
-    "DescriptorLearner": ".learning",
-    "Divergence": ".learning",
-    "GeneratorLearner": ".learning",
-    "Record": ".learning",
-    "learn": ".learning",
-    "Run": ".run",
+_MODULES = {
+    "": ("data", "diagnostics", "evaluation", "mcmc", "report"),
+    "learning": ("DescriptorLearner", "Divergence", "GeneratorLearner", "Record", "learn"),
+    "mcmc": ("HMC", "MALA", "Langevin"),
+    "models": ("Descriptor", "Generator", "networks"),
+    "run": ("Run",),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:
-    """Imports a public name at its first use, so that ``import anasyn`` and ``anasyn --help`` stay quick."""
+    """Imports a public name when it is first used: ``import anasyn`` and ``anasyn --help`` do not wait for torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'anasyn' has no attribute {name!r}")
     home = _HOME[name]
-    value = import_module(f".{name}", __name__) if home == "." else getattr(import_module(home, __name__), name)
+    value = getattr(import_module(f".{home}", __name__), name) if home else import_module(f".{name}", __name__)
     globals()[name] = value
     return value
 

@@ -1,7 +1,7 @@
-r"""The one error that is the user's to mend."""
+"""The error that tells users what to correct."""
 
 __all__ = ["InputError"]
 
 
 class InputError(ValueError):
-    """The user's input is wrong: one line that says what, where and what to do."""
+    """The user's input is wrong. The message is one line that says what is wrong, where, and what to do."""

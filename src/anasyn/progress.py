@@ -1,4 +1,4 @@
-"""How learning goes, on standard error: a moving line on a terminal, plain lines elsewhere."""
+"""The progress of learning, on standard error: a progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -14,32 +14,21 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def show(records: Iterable["Record"], total: int, *, quiet: bool) -> Iterator["Record"]:
-    """Passes the records through and shows iteration, loss, acceptance, step size and time left.
-
-    Args:
-        records: of a run that ends at iteration ``total``.
-        total: the last iteration.
-        quiet: show nothing.
-    """
+    """Yields the records of a run of ``total`` iterations; shows their numbers and the time left, unless ``quiet``."""
     if quiet:
         yield from records
     elif sys.stderr.isatty():
-        yield from _moving_line(records, total)
+        yield from _progress_bar(records, total)
     else:
         yield from _plain_lines(records, total)
 
 
-def _moving_line(records: Iterable["Record"], total: int) -> Iterator["Record"]:
+def _progress_bar(records: Iterable["Record"], total: int) -> Iterator["Record"]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[numbers]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    )
+    numbers, left = TextColumn("{task.fields[numbers]}"), TimeRemainingColumn(compact=True)
+    columns = (MofNCompleteColumn(), BarColumn(), numbers, left, TextColumn("left"))
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=5) as progress:
         task = progress.add_task("", total=total, numbers="")
         for record in records:

@@ -1,4 +1,4 @@
-"""Random numbers without stored state: each draw's generator is derived from (seed, purpose, iteration)."""
+"""Random numbers without stored state: every generator is derived from (seed, purpose, iteration, process)."""
 
 import hashlib
 
@@ -11,17 +11,10 @@ __all__ = ["derive", "standard_normal", "uniform"]
 def derive(
     seed: int, purpose: str, iteration: int = 0, process: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """The generator of one purpose at one iteration of one process.
+    """The random generator for one purpose, such as ``"langevin"``, at one iteration of the process of one rank.
 
-    Two different tuples give streams that are independent for all practical purposes (SHA-256 of the
-    tuple is the seed), so a run that is resumed needs its counters only.
-
-    Args:
-        seed: the run's seed.
-        purpose: what the numbers are for, e.g. ``"langevin"``.
-        iteration: the iteration they are drawn in.
-        process: the rank of the process that draws them.
-        device: where they are drawn.
+    It is seeded with the SHA-256 of the tuple, so that different tuples give streams that are independent for all
+    practical purposes, and a resumed run needs no more than its seed and its iteration.
     """
     digest = hashlib.sha256(repr((seed, purpose, iteration, process)).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little"))
@@ -30,8 +23,8 @@ def derive(
 def standard_normal(like: Tensor, rng: torch.Generator) -> Tensor:
     """N(0, I) noise of the shape, dtype, device and memory format of ``like``.
 
-    PyTorch fills a channels-last tensor number by number on a CPU, eight times slower than a flat one:
-    the noise is drawn flat and viewed in ``like``'s order.
+    On a CPU, PyTorch fills a channels-last tensor eight times more slowly than a contiguous one: the noise is drawn
+    contiguously and viewed with the strides of ``like``.
     """
     flat = torch.randn(like.numel(), generator=rng, dtype=like.dtype, device=like.device)
     return flat.as_strided(like.shape, torch.empty_like(like).stride())

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from anasyn.cli import main
 
-from .answers import SMALL, Command, copy, one_line, refused, tree
+from ..commands import Command, one_line, refused, tree
+from .small import SMALL
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 FILES = (TENSORS, STATE, MANIFEST)
@@ -206,7 +207,7 @@ CASES: dict[str, tuple[Damage, str]] = {
     "a tensor missing": (tensors(lambda content: content.pop(WEIGHT)), f"tensor {WEIGHT} is missing"),
     "a tensor too many": (
         tensors(lambda content: content.update(stranger=torch.zeros(1))),
-        "tensor stranger is none of this run's",
+        "tensor stranger does not belong to this run",
     ),
     "a tensor under another name": (
         tensors(lambda content: content.update({"model.weight": content.pop(WEIGHT)})),
@@ -272,7 +273,7 @@ CASES: dict[str, tuple[Damage, str]] = {
 def expected(generator: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     """What is sampled where there is only the checkpoint before the newest."""
     folder = tmp_path_factory.mktemp("older")
-    run = copy(generator, folder / "run")
+    run = shutil.copytree(generator, folder / "run")
     shutil.rmtree(run / "checkpoints" / NEWEST)
     assert main(["sample", str(run), "--num", "2", "--out", str(folder / "out")]) == 0
     return tree(folder / "out")
@@ -283,7 +284,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     name: str, command: Command, generator: Path, expected: dict[str, bytes | None], tmp_path: Path
 ) -> None:
     damage, said = CASES[name]
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     damage(run / "checkpoints" / NEWEST)
     before = tree(run)
     done = command("sample", run, "--num", 2, "--out", tmp_path / "out")
@@ -299,12 +300,12 @@ def test_a_run_without_a_whole_checkpoint_is_refused(
     name: str, command: Command, good: Path, generator: Path, tmp_path: Path
 ) -> None:
     damage, said = CASES[name]
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     damage(run / "checkpoints" / NEWEST)
     shutil.rmtree(run / "checkpoints" / BEFORE)
     before = tree(run)
     done = command("learn", "generator", "--data", good, "--out", run, *SMALL)
-    refused(done, run / "checkpoints" / NEWEST, said, "no checkpoint here is whole", "--overwrite")
+    refused(done, run / "checkpoints" / NEWEST, said, "no checkpoint here is intact", "--overwrite")
     assert tree(run) == before
 
 
@@ -322,7 +323,7 @@ def test_learning_goes_on_from_the_one_before_to_the_same_end(
     request: pytest.FixtureRequest,
 ) -> None:
     whole = request.getfixturevalue(model)
-    run = copy(whole, tmp_path / "run")
+    run = shutil.copytree(whole, tmp_path / "run")
     CASES[name][0](run / "checkpoints" / NEWEST)
     done = command("learn", model, "--data", good, "--out", run, *SMALL)
     assert done.status == 0
@@ -335,11 +336,11 @@ def test_learning_goes_on_from_the_one_before_to_the_same_end(
 def test_checkpoints_that_are_all_damaged_are_refused_by_the_newest_s_name(
     command: Command, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     for checkpoint in (NEWEST, BEFORE):
         (run / "checkpoints" / checkpoint / MANIFEST).write_text("{}")
     before = tree(run)
-    refused(command("sample", run, "--num", 1), run / "checkpoints" / NEWEST, "no checkpoint here is whole")
+    refused(command("sample", run, "--num", 1), run / "checkpoints" / NEWEST, "no checkpoint here is intact")
     assert tree(run) == before
 
 
@@ -347,7 +348,7 @@ def test_checkpoints_that_are_all_damaged_are_refused_by_the_newest_s_name(
 def test_what_is_beside_the_checkpoints_is_none_or_named(
     name: str, command: Command, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     (run / "checkpoints" / name).mkdir()
     before = tree(run)
     done = command("sample", run, "--num", 1, "--out", tmp_path / "out")

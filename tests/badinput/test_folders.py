@@ -11,8 +11,9 @@ from PIL import Image
 
 from anasyn.data import read_folder
 
-from .answers import SMALL, Command, refused, tree, warned
+from ..commands import Command, refused, tree, warned
 from .bytes_of import encoded, noise
+from .small import SMALL
 
 PNG = encoded(noise(16), "PNG")
 

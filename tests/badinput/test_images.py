@@ -14,7 +14,7 @@ from anasyn.data import read_folder, read_image
 from anasyn.data.decoding import MAX_BYTES
 from anasyn.errors import InputError
 
-from .answers import SMALL, Command, refused, tree, warned
+from ..commands import Command, refused, tree, warned
 from .bytes_of import (
     EPS,
     FORMATS,
@@ -39,6 +39,7 @@ from .bytes_of import (
     png,
     tiff,
 )  # fmt: skip
+from .small import SMALL
 
 
 def floats(value: float) -> bytes:

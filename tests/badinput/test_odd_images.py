@@ -10,8 +10,9 @@ from PIL import Image
 
 from anasyn.data import read_folder, read_image
 
-from .answers import SMALL, Command
+from ..commands import Command
 from .bytes_of import chunk, encoded, grey_png, grey_tiff, header, png, rows
+from .small import SMALL
 
 Pixels = NDArray[np.uint8]
 

@@ -17,17 +17,17 @@ from anasyn.evaluation import sliced_wasserstein
 from anasyn.evaluation.distance import nearest
 from anasyn.evaluation.swd import swd_levels
 from anasyn.learning import DescriptorLearner, GeneratorLearner
+from anasyn.methods import METHODS, GeneratorSettings, Method, Scale, Settings
+from anasyn.methods.build import build_learner
+from anasyn.methods.settings import choices_of, kinds_of
 from anasyn.models import Descriptor, Generator, networks
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale, choices_of, kinds_of
 from anasyn.rng import derive
-from anasyn.run import build_learner
 
 # Derandomised: the same examples everywhere, so that a failure is everybody's.
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 many = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
-MODELS: tuple[type[Recipe], ...] = (GeneratorRecipe, DescriptorRecipe)
-FIELDS = [(model, field) for model in MODELS for field in dataclasses.fields(model)]
+FIELDS = [(method.settings, field) for method in METHODS for field in dataclasses.fields(method.settings)]
 
 anything = st.one_of(
     st.none(),
@@ -41,7 +41,29 @@ anything = st.one_of(
     st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
     st.sampled_from(
-        ["auto", "adam", "mala", "langevin", "float32", "crop", 1e-6, 1e3, 2**63, 2**63 - 1, 4096, 10**400]
+        [
+            "auto",
+            "16x512",
+            "64x96",
+            "64x64",
+            "064x96",
+            "15x64",
+            "64x513",
+            "64",
+            64,
+            512,
+            "adam",
+            "mala",
+            "langevin",
+            "float32",
+            "crop",
+            1e-6,
+            1e3,
+            2**63,
+            2**63 - 1,
+            4096,
+            10**400,
+        ]
     ),
 )
 
@@ -56,6 +78,10 @@ def within(field: dataclasses.Field[Any], value: object) -> bool:
     kinds = kinds_of(field)
     if isinstance(value, bool) or not isinstance(value, (*kinds, int) if float in kinds else kinds):
         return False
+    if field.name == "size":
+        sides = value.split("x") if isinstance(value, str) else [str(value)]
+        whole = all(side.isascii() and side.isdigit() and 16 <= int(side) <= 512 for side in sides)
+        return whole and (len(sides) == 1) == isinstance(value, int) and len(set(sides)) == len(sides) <= 2
     if isinstance(value, str):
         return True
     bounds = field.metadata
@@ -73,7 +99,7 @@ def within(field: dataclasses.Field[Any], value: object) -> bool:
 @given(value=anything)
 @many
 def test_any_value_of_a_setting_is_accepted_in_its_range_or_refused_by_name(
-    model: type[Recipe], field: dataclasses.Field[Any], value: object
+    model: type[Settings], field: dataclasses.Field[Any], value: object
 ) -> None:
     try:
         recipe = model(**{"kernel": "langevin", field.name: value})
@@ -89,7 +115,7 @@ def test_any_value_of_a_setting_is_accepted_in_its_range_or_refused_by_name(
 
 
 @st.composite
-def recipes(draw: st.DrawFn, model: type[Recipe]) -> Recipe:
+def recipes(draw: st.DrawFn, model: type[Settings]) -> Settings:
     """Recipes of every kind that may be had, at the smallest sizes."""
     chosen: dict[str, Any] = {
         field.name: draw(st.sampled_from(choices_of(field)))
@@ -97,7 +123,7 @@ def recipes(draw: st.DrawFn, model: type[Recipe]) -> Recipe:
         if choices_of(field) and field.name != "device"
     }
     chosen["device"] = "cpu"
-    chosen["size"] = draw(st.integers(16, 40))
+    chosen["size"] = draw(st.integers(16, 40) | st.sampled_from(["16x17", "40x16", "16x64"]))
     chosen["width"] = draw(st.integers(8, 20))
     chosen["num_steps"] = draw(st.integers(1, 2))
     chosen["batch_size"] = draw(st.none() | st.integers(1, 9))
@@ -109,7 +135,7 @@ def recipes(draw: st.DrawFn, model: type[Recipe]) -> Recipe:
     chosen["leapfrog_steps"] = draw(st.integers(1, 2))
     if chosen["kernel"] == "langevin":
         chosen["temperature"] = draw(st.floats(1e-6, 1e6))
-    if model is GeneratorRecipe:
+    if model is GeneratorSettings:
         chosen["latent_dim"] = draw(st.none() | st.integers(1, 9))
         chosen["sigma"] = draw(st.floats(1e-6, 1e3))
     else:
@@ -120,23 +146,23 @@ def recipes(draw: st.DrawFn, model: type[Recipe]) -> Recipe:
     return model(data="drawn-cats", **chosen)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @given(data=st.data())
 @few
-def test_an_accepted_recipe_resolves_and_builds_a_learner(model: type[Recipe], data: st.DataObject) -> None:
-    asked = data.draw(recipes(model))
+def test_an_accepted_recipe_resolves_and_builds_a_learner(method: Method, data: st.DataObject) -> None:
+    asked = data.draw(recipes(method.settings))
     scale = Scale(
         num_images=data.draw(st.integers(2, 10**6)),
         smaller_side=data.draw(st.integers(1, 10**5)),
         has_bfloat16=data.draw(st.booleans()),
+        channels=data.draw(st.sampled_from([1, 3])),
     )
     recipe = asked.resolve(scale)
     assert None not in dataclasses.asdict(recipe).values()
     assert recipe.resolve(scale) == recipe
     assert type(recipe)(**dataclasses.asdict(recipe)) == recipe
-    assert recipe.size is not None
-    learner = build_learner(recipe, torch.device("cpu"))
-    like = torch.zeros(2, 3, recipe.size, recipe.size)
+    learner = build_learner(method, recipe, torch.device("cpu"))
+    like = torch.zeros(2, *recipe.shape)
     with torch.no_grad():
         if isinstance(learner, GeneratorLearner):
             assert learner.model(torch.zeros(2, learner.model.latent_dim)).shape == like.shape
@@ -221,7 +247,7 @@ def test_a_log_density_of_another_shape_is_refused_by_name(
     kind: type[mcmc.MALA], n: int, event: tuple[int, ...]
 ) -> None:
     for wrong in (lambda x: normal(x).sum(), lambda x: normal(x)[:, None]):
-        with pytest.raises(ValueError, match="log_density: expected one number a chain"):
+        with pytest.raises(ValueError, match="log_density: expected one number per chain"):
             mcmc.run(kind(0.1), wrong, torch.zeros(n, *event), num_steps=1, rng=derive(0, "chains"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from anasyn.errors import InputError
 from anasyn.run import Run
 
-from .answers import SMALL, Command, copy, refused, tree
+from ..commands import Command, refused, tree
+from .small import SMALL
 
 DEEP = "[" * 100_000  # beyond what Python's parser nests
 LONG = "9" * 5000  # beyond the digits that Python makes an integer of
@@ -142,36 +144,40 @@ def assert_each_refuses(command: Command, run: Path, told: dict[str, tuple[objec
 def test_a_run_without_its_settings_is_refused(
     name: str, command: Command, good: Path, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     CONFIG[name](run)
-    assert_each_refuses(command, run, commands(run, good, "generator"), run)
+    said = "not the settings of a run" if (run / "config.json").is_file() else "no run here (no config.json)"
+    told = commands(run, good, "generator")
+    assert_each_refuses(command, run, {"learn": told.pop("learn")}, run)
+    assert_each_refuses(command, run, told, run, said)
 
 
 @pytest.mark.parametrize("name", DATA)
 def test_a_run_without_the_list_of_its_images_is_refused(
     name: str, command: Command, good: Path, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     DATA[name](run)
     assert_each_refuses(command, run, commands(run, good, "generator"), run / "data.json")
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_that_are_none_are_refused(
-    name: str, command: Command, good: Path, generator: Path, tmp_path: Path
+    name: str, command: Command, good: Path, generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    monkeypatch.setattr("anasyn.report.diagnosis.write", lambda run: None)  # it takes long
+    run = shutil.copytree(generator, tmp_path / "run")
     METRICS[name](run)
     (run / "report.html").unlink()  # without it a run is not finished, and is gone on with
-    learn = commands(run, good, "generator")["learn"]
-    assert_each_refuses(command, run, {"learn": learn}, run / "metrics.jsonl")
+    told = commands(run, good, "generator")
+    assert_each_refuses(command, run, {name: told[name] for name in ("learn", "report")}, run / "metrics.jsonl")
 
 
 @pytest.mark.parametrize(
     "content", ["", "{}}", "null", "[]", "7", DEEP, b"\xff", LONG], ids=lambda text: repr(text[:3])
 )
 def test_a_diagnosis_that_is_none_is_named(content: str | bytes, generator: Path, tmp_path: Path) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     text("diagnosis.json", content)(run)
     with pytest.raises(InputError) as error:
         Run.open(run).diagnosis()
@@ -181,7 +187,7 @@ def test_a_diagnosis_that_is_none_is_named(content: str | bytes, generator: Path
 def test_a_last_line_of_metrics_that_was_cut_off_is_no_fault(
     command: Command, good: Path, generator: Path, tmp_path: Path, no_figures: None
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"iteration": 3, "lo')
     done = command("learn", "generator", "--data", good, "--out", run, *SMALL, "--iterations", 4)
@@ -195,14 +201,14 @@ def test_a_run_of_the_other_model_is_refused(command: Command, good: Path, gener
         told = commands(run, good, other)
         assert_each_refuses(command, run, {"learn": told["learn"]}, run, run.name, other, "another --out")
     told = commands(descriptor, good, "generator")
-    words = ("holds a descriptor", "expected a run of a generator")
+    words = ("holds a descriptor", "expected a run of generator")
     assert_each_refuses(command, descriptor, {name: told[name] for name in ("reconstruct", "interpolate")}, *words)
 
 
 def test_settings_of_one_model_over_the_other_s_checkpoints_are_refused(
     command: Command, good: Path, generator: Path, descriptor: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     (run / "config.json").write_bytes((descriptor / "config.json").read_bytes())
     told = commands(run, good, "descriptor")
     assert_each_refuses(
@@ -217,31 +223,32 @@ def test_settings_of_one_model_over_the_other_s_checkpoints_are_refused(
 def test_a_checkpoint_of_other_settings_is_refused(
     setting: str, value: object, command: Command, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     config(lambda content: content["settings"].update({setting: value}))(run)
     assert_each_refuses(command, run, {"sample": ("sample", run, "--num", 1)}, run / "checkpoints" / "00000002")
 
 
-@pytest.mark.parametrize("part", ["checkpoints", "checkpoints/00000001"])
+@pytest.mark.parametrize("part", [None, "checkpoints", "checkpoints/00000001"])
 def test_a_run_in_which_nothing_is_learned_yet_says_so(
-    part: str, command: Command, generator: Path, tmp_path: Path
+    part: str | None, command: Command, good: Path, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
-    for file in sorted(run.glob("checkpoints/*/*")):
-        file.unlink()
-    for folder in run.glob("checkpoints/*"):
-        folder.rmdir()
-    (run / "checkpoints").rmdir()
-    (run / part).parent.mkdir(exist_ok=True)
-    (run / part).write_text("a file")
-    assert_each_refuses(command, run, {"sample": ("sample", run, "--num", 1)}, run, "nothing learned yet")
+    run = shutil.copytree(generator, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    (run / "metrics.jsonl").unlink()  # with metrics there would be something to report
+    told = commands(run, good, "generator")
+    del told["learn"]
+    if part:
+        (run / part).parent.mkdir(exist_ok=True)
+        (run / part).write_text("a file")
+        told = {"sample": told["sample"]}
+    assert_each_refuses(command, run, told, run, "nothing learned yet")
 
 
 @pytest.mark.parametrize("value", ["\0", "a\0b", "\ud800", "", "no-such-set", "../elsewhere"], ids=repr)
 def test_data_that_cannot_be_anywhere_are_refused(
     value: str, command: Command, generator: Path, tmp_path: Path
 ) -> None:
-    run = copy(generator, tmp_path / "run")
+    run = shutil.copytree(generator, tmp_path / "run")
     config(lambda content: content["settings"].update(data=value))(run)
     assert_each_refuses(command, run, {"evaluate": ("evaluate", run), "reconstruct": ("reconstruct", run)})
 

@@ -15,15 +15,16 @@ from PIL import Image
 from anasyn.data import to_uint8
 from anasyn.learning import DescriptorLearner, GeneratorLearner
 from anasyn.report.explorer import latent_axes
+from anasyn.report.figures import class_colors
 from anasyn.report.film import film
 from anasyn.run import Run
 
-from .conftest import Open, until
+from .conftest import CLASSES, GreyFaces, Open, moving_stripes, until
 
 Pixels = NDArray[np.float64]
 
 AT_GRID_POINTS, BETWEEN = 4, 12  # mean absolute differences that are allowed, of 255
-PAGES = ("generator", "space", "descriptor", "three")
+PAGES = ("generator", "space", "descriptor", "three", "shapes")
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -45,7 +46,7 @@ class Explorer:
         learner = run.learned()
         assert isinstance(learner, GeneratorLearner)
         self.page, self.model, self.z = page, learner.model, learner.chains.positions
-        self.axes = latent_axes(self.z)
+        self.axes, _ = latent_axes(self.z)
         self.root = page.locator("[data-explorer]").first
         self.root.scroll_into_view_if_needed()
         self.plane, self.canvas = self.root.locator(".plane"), self.root.locator("canvas")
@@ -174,6 +175,48 @@ def test_any_two_principal_directions_are_shown(page: Open, runs: dict[str, Run]
     assert (across.input_value(), upwards.input_value()) == ("2", "1")
 
 
+def test_tall_grey_images_are_shown_in_their_shape_and_in_grey(page: Open) -> None:
+    opened = page("shapes", viewport=DESK)
+    explorer, model = opened.locator("[data-explorer]"), GreyFaces()
+    explorer.scroll_into_view_if_needed()
+    canvas, plane = explorer.locator("canvas"), explorer.locator(".plane").bounding_box()
+    reach = explorer.evaluate("(root) => JSON.parse(root.querySelector('script').textContent).reach")
+    for a, b in ((0.0, 0.0), (-0.5 * reach, 0.75 * reach)):  # points of the grid
+        x, y = plane["x"] + (a / reach + 1) / 2 * plane["width"], plane["y"] + (1 - b / reach) / 2 * plane["height"]
+        opened.mouse.move(x, y)
+        made = to_uint8(model(torch.tensor([[a, b]])))[0].permute(1, 2, 0).double().numpy()
+        assert shown(canvas).shape == (48, 32, 3)
+        assert difference(shown(canvas), made) <= AT_GRID_POINTS
+    ratios = {".view canvas": 2 / 3, ".thumb img": 2 / 3, ".pairs img": 2 / 3, ".hero figure:first-child img": 2 / 3,
+              ".hero figure:last-child img": 5 / 3, ".chains canvas": 5 / 3, ".chains img": 5 / 3}  # fmt: skip
+    for selector, ratio in ratios.items():
+        box = opened.locator(selector).first.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(ratio, rel=0.05), selector
+
+
+def test_thumbnails_have_the_colour_of_their_class(page: Open) -> None:
+    opened = page("shapes", viewport=DESK)
+    colors = class_colors(CLASSES)
+    thumbs = opened.locator(".thumb")
+    for k in range(thumbs.count()):
+        border = thumbs.nth(k).evaluate("(e) => getComputedStyle(e).borderTopColor")
+        red, green, blue = map(int, re.findall(r"\d+", border))
+        assert f"#{red:02x}{green:02x}{blue:02x}" == colors[CLASSES[k % 3]]
+        assert thumbs.nth(k).get_attribute("title") == f"{k}.png, class {CLASSES[k % 3]}"
+    assert opened.locator(".legend li").all_inner_texts() == list(colors)
+    assert page("generator").locator(".legend").count() == 0
+
+
+def test_wide_chains_are_played_in_their_shape(page: Open) -> None:
+    opened, frames = page("shapes", viewport=DESK), moving_stripes().frames
+    canvases, slider = opened.locator("[data-film] canvas"), opened.locator("[data-film] input[type=range]")
+    for frame in (7, 0, 3):
+        slider.evaluate("(s, t) => { s.value = t; s.dispatchEvent(new Event('input')); }", frame)
+        for chain in range(2):
+            image = to_uint8(frames[frame, chain]).permute(1, 2, 0).double().numpy()
+            assert difference(shown(canvases.nth(chain)), image) <= AT_GRID_POINTS
+
+
 def test_an_image_turns_into_its_reconstruction(page: Open) -> None:
     opened = page("generator", viewport=DESK)
     flip = opened.locator(".flip").nth(2)
@@ -190,7 +233,7 @@ def test_the_slider_plays_the_chains(page: Open, runs: dict[str, Run]) -> None:
     opened, run = page("descriptor", viewport=DESK), runs["descriptor"]
     learner = run.learned()
     assert isinstance(learner, DescriptorLearner)
-    watched = film(learner, run.images(), run.recipe.seed)
+    watched = film(learner, run.images(), run.settings.seed)
     frames = to_uint8(watched.frames).permute(0, 1, 3, 4, 2).double().numpy()
     root = opened.locator("[data-film]")
     canvases, slider = root.locator("canvas"), root.locator("input[type=range]")
@@ -255,7 +298,7 @@ def test_three_runs_stand_side_by_side(page: Open) -> None:
     charts = opened.locator("#compared .chart")
     titles = charts.locator("figcaption").all_inner_texts()
     assert {"loss of the generator", "loss of the descriptor", "acceptance rate"} <= set(titles)
-    overlaid = charts.nth(titles.index("step size"))
+    overlaid = charts.nth(titles.index("step size δ"))
     assert overlaid.locator(".readout li").count() == 3
     assert overlaid.locator(".dot:visible").count() == 3
 

@@ -13,6 +13,8 @@ from anasyn.diagnostics import Distances, diagnose_descriptor, energy_gap, judge
 from anasyn.mcmc import mean_image
 from anasyn.models import Descriptor, networks
 
+pytestmark = pytest.mark.usefixtures("coarse_distances")
+
 
 class Quadratic(nn.Module):
     """f(y) = −½ a ‖y‖²: with the reference N(0, 1), p = N(0, 1/(1 + a))."""
@@ -121,10 +123,10 @@ def test_another_temperature_samples_no_density_that_is_stated():
 def test_acceptance_is_that_of_the_training_length():
     adjusted = diagnose(QUADRATIC, mcmc.MALA(0.05), 5, noise())
     assert 0.9 < adjusted.acceptance_rate <= 1
-    assert any("the Metropolis-Hastings test accepts" in reason for reason in adjusted.reasons)
+    assert any("the Metropolis–Hastings correction accepts" in reason for reason in adjusted.reasons)
     rough = diagnose(QUADRATIC, mcmc.Langevin(0.9), 5, noise())
     assert rough.acceptance_rate < 0.3
-    assert any("no test is made; it would accept" in reason for reason in rough.reasons)
+    assert any("no Metropolis–Hastings correction; it would accept" in reason for reason in rough.reasons)
 
 
 def test_chains_that_explode_are_told_and_are_no_density():
@@ -167,7 +169,6 @@ def test_the_data_are_as_learning_sees_them():
 
 def test_the_diagnosis_as_json_and_as_inference_data(density):
     plain = json.loads(json.dumps(density.to_dict(), allow_nan=False))
-    assert plain["model"] == "descriptor"
     assert plain["verdict"] == "density"
     assert plain["gap"]["num"] == 50
     assert plain["long_run"]["energy"]["data"] == pytest.approx(density.long_run.energy[0].mean(1).tolist())

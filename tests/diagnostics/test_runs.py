@@ -6,20 +6,25 @@ from pathlib import Path
 import pytest
 
 from anasyn.data.sources import load
-from anasyn.diagnostics import DescriptorDiagnosis, GeneratorDiagnosis, diagnose
+from anasyn.diagnostics import diagnose
 from anasyn.errors import InputError
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale
+from anasyn.methods import METHODS, DescriptorSettings, GeneratorSettings, Scale, Settings
 from anasyn.run import Run, advance
+
+pytestmark = pytest.mark.usefixtures("coarse_distances")
+
+METHOD_OF = {method.settings: method.name for method in METHODS}
+
 
 COMMON = {"data": "drawn-cats", "size": 16, "num_steps": 3, "width": 8, "precision": "bfloat16"}
 
 
-def begun(path: Path, recipe: Recipe) -> Run:
+def begun(path: Path, recipe: Settings) -> Run:
     settled = recipe.resolve(Scale(num_images=16, smaller_side=16, has_bfloat16=False))
-    return Run.create(path / "run", "any", settled, load("drawn-cats", 16))
+    return Run.create(path / "run", METHOD_OF[type(settled)], settled, load("drawn-cats", 16))
 
 
-def learned(path: Path, recipe: Recipe) -> Run:
+def learned(path: Path, recipe: Settings) -> Run:
     run = begun(path, recipe)
     for _ in advance(run, *run.resume(), run.images()):
         pass
@@ -27,29 +32,31 @@ def learned(path: Path, recipe: Recipe) -> Run:
 
 
 def test_a_generator_s_run(tmp_path: Path) -> None:
-    run = learned(tmp_path, GeneratorRecipe(**COMMON, batch_size=16, iterations=2, latent_dim=3))
-    found = diagnose(run)
-    assert isinstance(found, GeneratorDiagnosis)
-    assert found.names == tuple(run.data()["names"])
+    run = learned(tmp_path, GeneratorSettings(**COMMON, batch_size=16, iterations=2, latent_dim=3))
+    found, other = diagnose(run)
+    assert found is not None
+    assert other is None
+    assert found.names == tuple(run.data().names)
     assert found.chains.positions.shape == (4, 200, 16, 3)
-    assert found.prior.mean_square == pytest.approx((run.learner().chains.positions ** 2).mean(0).tolist(), rel=1e-5)
+    assert found.prior.mean_square == pytest.approx((run.learned().chains.positions ** 2).mean(0).tolist(), rel=1e-5)
     json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_a_descriptor_s_run(tmp_path: Path) -> None:
-    recipe = DescriptorRecipe(**COMMON, batch_size=8, iterations=24, scale=100.0, chains_per_image=2)
+    recipe = DescriptorSettings(**COMMON, batch_size=8, iterations=24, scale=100.0, chains_per_image=2)
     run = learned(tmp_path, recipe)
-    found = diagnose(run)
-    assert isinstance(found, DescriptorDiagnosis)
+    other, found = diagnose(run)
+    assert other is None
+    assert found is not None
     assert found.verdict == "not learned"
-    assert found.names == tuple(run.data()["names"])
+    assert found.names == tuple(run.data().names)
     assert found.num_steps == 3
     assert found.gap.num == 12
     assert found.long_run.frame_steps == (0, 3, 6, 15, 30)
-    assert found.to_dict() == diagnose(run).to_dict()  # every random number follows from the run's seed
+    assert found.to_dict() == diagnose(run)[1].to_dict()  # every random number follows from the run's seed
 
 
 def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    run = begun(tmp_path, GeneratorRecipe(**COMMON, batch_size=16, iterations=2, latent_dim=3))
+    run = begun(tmp_path, GeneratorSettings(**COMMON, batch_size=16, iterations=2, latent_dim=3))
     with pytest.raises(InputError, match="nothing learned yet"):
         diagnose(run)

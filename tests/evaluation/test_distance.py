@@ -20,7 +20,7 @@ def test_mse_is_each_images_own():
     b[1] += 2
     b[2, 0] += 1  # one channel of three
     torch.testing.assert_close(mse(a, b), torch.tensor([0, 4, 1 / 3]))
-    with pytest.raises(ValueError, match=r"one shape.*\(1, 3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"the same shape.*\(1, 3, 4, 4\)"):
         mse(a, b[:1])  # would broadcast
 
 

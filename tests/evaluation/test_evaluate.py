@@ -10,8 +10,11 @@ from torch import nn
 from anasyn import mcmc
 from anasyn.data import to_float
 from anasyn.data.drawn import draw_cats, draw_egrets, drawn_factors
-from anasyn.evaluation import evaluate, evaluate_descriptor, evaluate_generator
+from anasyn.evaluation import evaluate
 from anasyn.models import Descriptor, Generator
+from anasyn.rng import derive
+
+pytestmark = pytest.mark.usefixtures("coarse_distances")
 
 
 class Remembers(nn.Module):
@@ -40,6 +43,18 @@ class Springs(nn.Module):
 
 CATS = draw_cats(drawn_factors(5), 16)
 EGRETS = draw_egrets(drawn_factors(3), 16)
+
+
+def evaluate_generator(model, images, held_out=None, *, seed):
+    measures = evaluate.evaluate_inference(model, images, held_out, seed=seed)
+    rng = derive(seed, "evaluate samples")
+    samples, what = evaluate.evaluate_samples(lambda num: model.sample(num, rng=rng), "f(z)", seed)
+    return measures | evaluate.against(samples, what, images, held_out, seed)
+
+
+def evaluate_descriptor(model, kernel, num_steps, starts, images, held_out=None, *, seed):
+    measures, samples, what = evaluate.evaluate_chains(model, kernel, num_steps, starts, seed=seed)
+    return measures | evaluate.against(samples, what, images, held_out, seed)
 
 
 def check(measures):
@@ -75,8 +90,8 @@ def test_a_generator_that_knows_its_images_by_heart():
 
 
 def test_a_large_set_is_measured_in_part_and_says_so(monkeypatch):
-    monkeypatch.setattr(evaluate, "MOST_INFERRED", 2)
-    monkeypatch.setattr(evaluate, "MOST_COMPARED", 4)
+    monkeypatch.setattr(evaluate, "MAX_INFERRED", 2)
+    monkeypatch.setattr(evaluate, "MAX_COMPARED", 4)
     model = Generator(Remembers(to_float(CATS)), 2, 0.3)
     measures = evaluate_generator(model, CATS, seed=0)
     assert "2 evenly spaced of the 5 training images" in measures["training_mse"]["protocol"]
@@ -97,10 +112,10 @@ def test_a_descriptor_that_draws_its_chains_to_one_image(monkeypatch):
     }  # fmt: skip
     assert value["nearest_training_mse"] < 0.01  # N(target, 1/401) but for the clamp and δ's bias
     assert value["coverage_mse"] > 2 * value["nearest_training_mse"]  # four of five images are not covered
-    assert "3 images synthesised by a fresh chain of 20 transitions" in measures["swd"]["protocol"]
+    assert "3 images synthesised by a new chain of 20 transitions" in measures["swd"]["protocol"]
     still = evaluate_descriptor(model, mcmc.Langevin(steps), 0, starts, EGRETS, seed=0)
     assert still["nearest_training_mse"]["value"] == 0  # the starts themselves
-    monkeypatch.setattr(evaluate, "AT_ONCE", 2)
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 2)
     # A start's own step size goes with it into its batch: at 0 the third stays where it is.
     moved = evaluate_descriptor(model, mcmc.MALA(torch.tensor([0.05, 0.05, 0.0])), 20, starts, EGRETS[2:], seed=0)
     assert moved["coverage_mse"]["value"] == 0

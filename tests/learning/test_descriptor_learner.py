@@ -20,10 +20,10 @@ class WrongSign(Descriptor):
         return super().energy(images) + 2 * self(images)
 
 
-def learner_of_egrets(rate: float = 3e-4, kind: type[Descriptor] = Descriptor, num_steps: int = 20, **options):
+def learner_of_egrets(rate: float = 1e-3, kind: type[Descriptor] = Descriptor, num_steps: int = 10, **options):
     torch.manual_seed(0)
     delta = 0.02
-    model = kind(networks.conv(16, (24, 32, 48), strides=2), 0.4, scale=2 / delta**2)
+    model = kind(networks.conv(16, (16, 24, 32), strides=2), 0.4, scale=2 / delta**2)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=(0.5, 0.999))
     return DescriptorLearner(
         model, kernel=mcmc.Langevin(delta), num_steps=num_steps, data_noise=0.03, optimizer=optimizer, **options
@@ -42,7 +42,7 @@ def distances(a: Tensor, b: Tensor) -> dict[str, float]:
     }
 
 
-def check_learned(learner: DescriptorLearner, num_iterations: int = 100, guard: Guard | None = None) -> None:
+def check_learned(learner: DescriptorLearner, num_iterations: int = 60, guard: Guard | None = None) -> None:
     """The synthesised pictures come nearer to the observed ones than their starts were; no iteration is in trouble."""
     observed, index = to_float(IMAGES), torch.arange(len(IMAGES))
     records = list(learn(learner, IMAGES, num_iterations=num_iterations, seed=1, guard=guard))
@@ -52,8 +52,8 @@ def check_learned(learner: DescriptorLearner, num_iterations: int = 100, guard: 
     start = learner.chains.start(index, observed, rng)
     state, _ = mcmc.run(learner.kernel, learner.model.log_density, start, num_steps=learner.num_steps, rng=rng)
     before, after = distances(start, observed), distances(state.position, observed)
-    assert after["mean picture"] < 0.4 * before["mean picture"]  # measured: 0.06 after 150 iterations
-    assert after["contrast"] < 0.4 * before["contrast"]  # measured: 0.07
+    assert after["mean picture"] < 0.4 * before["mean picture"]  # measured: 0.10 and 0.12
+    assert after["contrast"] < 0.4 * before["contrast"]  # measured: 0.20 and 0.19
 
 
 def test_drawn_egrets_are_learned():
@@ -66,4 +66,4 @@ def test_drawn_egrets_are_learned():
 def test_planted_faults_in_learning_are_caught(options):
     """Also where no guard steps in."""
     with pytest.raises(AssertionError):
-        check_learned(learner_of_egrets(**options), 40 if "kind" in options else 100, Guard(active=False))
+        check_learned(learner_of_egrets(**options), 40 if "kind" in options else 60, Guard(active=False))

@@ -12,11 +12,11 @@ from anasyn.models import Generator, networks
 FACTORS = drawn_factors(8)
 
 
-def learner_of_cats(rate: float = 0.004, sigma: float = 0.3) -> GeneratorLearner:
+def learner_of_cats(rate: float = 0.01, sigma: float = 0.3) -> GeneratorLearner:
     torch.manual_seed(0)
     model = Generator(networks.deconv(2, 16, (64, 32, 16)), 2, sigma)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=(0.5, 0.999))
-    return GeneratorLearner(model, num_steps=5, optimizer=optimizer)
+    return GeneratorLearner(model, num_steps=3, optimizer=optimizer)
 
 
 def explained(z: Tensor, factors: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def explained(z: Tensor, factors: Tensor) -> Tensor:
     return 1 - residual.var(0) / factors.var(0)
 
 
-def check_learned(learner: GeneratorLearner, num_iterations: int = 180, guard: Guard | None = None) -> None:
+def check_learned(learner: GeneratorLearner, num_iterations: int = 80, guard: Guard | None = None) -> None:
     """The reconstructions' squared error is far below the pictures' variance; z tells the factors; z fits its prior.
 
     And no iteration is in trouble.
@@ -36,8 +36,8 @@ def check_learned(learner: GeneratorLearner, num_iterations: int = 180, guard: G
     assert not any(record.rolled_back for record in records)
     variance = (images / 127.5 - 1).var(0, correction=0).mean().item()
     r2 = explained(learner.chains.positions, FACTORS)
-    assert records[-1].measures["mse"] < 0.4 * variance  # measured: 0.19, over three seeds
-    assert r2.min() > 0.7  # measured: 0.9
+    assert records[-1].measures["mse"] < 0.4 * variance  # measured: 0.23
+    assert r2.min() > 0.7  # measured: 0.96
     assert learner.chains.positions.abs().max() < 4
     assert records[-1].loss < 0.1 * records[0].loss
 

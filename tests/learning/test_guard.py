@@ -1,6 +1,5 @@
 """The guard sees each kind of trouble before the weights change, and answers by going back and by a smaller course."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from anasyn import DescriptorLearner, Divergence, GeneratorLearner, learn, mcmc
 from anasyn.cli import main
 from anasyn.learning import Guard, Record, constant, non_finite, tensors_of
-from anasyn.learning.guard import ITERATIONS_BETWEEN_GOOD_STATES, MOST_ROLLBACKS, PATIENCE
+from anasyn.learning.guard import ITERATIONS_BETWEEN_GOOD_STATES, MAX_ROLLBACKS, PATIENCE
 from anasyn.models import Descriptor, Generator, networks
 from anasyn.run import Run
 
@@ -125,7 +124,7 @@ def test_a_generator_that_gets_worse_is_trouble() -> None:
     guard.watch(calm)
     for _ in range(PATIENCE - 1):
         guard.watch(worse)
-    with pytest.raises(Divergence, match=r"mse = 0.16 is above 1.5 times its first, 0.1, for 20 iterations"):
+    with pytest.raises(Divergence, match=r"mse = 0.16 is above 1.5 times its first value, 0.1, for 20 iterations"):
         guard.watch(worse)
 
 
@@ -253,7 +252,7 @@ def test_after_eight_rollbacks_it_stops_at_the_last_good_state(kind: str) -> Non
     assert caught.value.advice
     assert caught.value.record is not None
     assert caught.value.record.iteration == 58
-    assert MOST_ROLLBACKS == 8
+    assert MAX_ROLLBACKS == 8
 
 
 def test_a_state_in_trouble_is_no_good_state() -> None:
@@ -276,15 +275,17 @@ def test_a_state_in_trouble_is_no_good_state() -> None:
 
 @pytest.mark.parametrize("recipe", ["generator", "descriptor"])
 @pytest.mark.parametrize("kernel", ["langevin", "mala", "hmc"])
-def test_learning_that_goes_well_is_left_alone(recipe: str, kernel: str, tmp_path: Path) -> None:
+def test_learning_that_goes_well_is_left_alone(recipe: str, kernel: str, tmp_path: Path, no_figures: None) -> None:
     step = ["--step-size", "0.003"] if (recipe, kernel) == ("generator", "langevin") else []
-    small = ["--size=16", "--width=16", "--iterations=70", "--num-steps=5", "--precision=float32", "--quiet"]
+    small = ["--size=16", "--width=8", "--iterations=70", "--num-steps=5", "--precision=float32", "--quiet"]
     out = str(tmp_path / "run")
     assert main(["learn", recipe, "--data=drawn-cats", "--out", out, "--kernel", kernel, *step, *small]) == 0
     assert not any("rolled back" in event for line in Run.open(Path(out)).metrics() for event in line.get("events", []))
 
 
-def test_a_descriptor_that_runs_away_is_stopped_with_its_cause(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_descriptor_that_runs_away_is_stopped_with_its_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture, no_figures: None
+) -> None:
     """An adjusted kernel started far from the data: f grows steeper without bound, and its steps vanish."""
     arguments = ["--data=drawn-egrets", "--kernel=mala", "--start=mean", "--learning-rate=0.003", "--iterations=400"]
     small = ["--size=16", "--width=16", "--num-steps=10", "--precision=float32", "--quiet", "--schedule=constant"]
@@ -293,33 +294,3 @@ def test_a_descriptor_that_runs_away_is_stopped_with_its_cause(tmp_path: Path, c
     events = [event for line in Run.open(out).metrics() for event in line.get("events", [])]
     assert any("energy_gap = " in event or "acceptance_rate below" in event for event in events), capsys.readouterr()
     assert status in (0, 1)
-
-
-# ---- on the command line
-
-
-def test_guard_off_lets_divergence_run_and_saves_none_of_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Without a guard the weights turn NaN, which is what they would always do; what is saved is finite still."""
-    small = ["--size=16", "--width=16", "--iterations=12", "--precision=float32", "--quiet", "--num-steps=40"]
-    wild = ["--data=drawn-egrets", "--kernel=langevin", "--step-size=40", "--scale=1", "--reference-std=0.4"]
-    out = tmp_path / "run"
-    assert main(["learn", "descriptor", "--out", str(out), *small, *wild, "--guard", "off"]) == 1
-    assert "is not finite and is not saved" in capsys.readouterr().err.splitlines()[-1]
-    lines = (out / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 12
-    assert math.isnan(json.loads(lines[-1])["loss"])
-    assert not list(out.glob("checkpoints/*"))
-    with pytest.raises(ValueError, match="nothing learned yet"):
-        Run.open(out).learned()
-
-
-def test_a_rollback_is_in_the_metrics_and_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    small = ["--size=16", "--width=16", "--iterations=5", "--precision=float32", "--quiet"]
-    wild = ["--data=drawn-cats", "--kernel=langevin", "--step-size=3", "--num-steps=20"]
-    out = tmp_path / "run"
-    assert main(["learn", "generator", "--out", str(out), *small, *wild]) == 0
-    metrics = Run.open(out).metrics()
-    assert [line["iteration"] for line in metrics] == [1, 2, 3, 4, 5]
-    told = [event for event in metrics[0]["events"] if "rolled back from iteration 1 to 0" in event]
-    assert len(told) == 1
-    assert told[0] in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Curves as a page has them: drawings in the page's colours, and numbers that lie on the drawn lines."""
+"""Charts of a page: drawn in the page's colours, with numbers that lie on the drawn lines."""
 
 import math
 import re
@@ -20,13 +20,13 @@ def drawn(*runs: Curves) -> dict[str, dict[str, Any]]:
     return {chart["title"]: chart for chart in charts.learning_charts("key", runs)}
 
 
-def test_a_chart_for_every_metric_that_is_recorded() -> None:
+def test_every_recorded_metric_has_a_chart() -> None:
     run = Curves("it", records(5, loss=[5.0, 4, 3, 2, 1], mse=[0.5] * 5), "generator")
     found = drawn(run)
     assert list(found) == ["loss", "mean squared error"]
     (series,) = found["loss"]["series"]
     assert (series["x"], series["y"]) == ([1, 2, 3, 4, 5], [5, 4, 3, 2, 1])
-    assert found["loss"]["told"] == "loss by iteration. it: 5 at iteration 1, 1 at 5, between 1 and 5"
+    assert found["loss"]["described"] == "loss by iteration. it: 5 at iteration 1, 1 at 5, between 1 and 5"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_numbers_lie_on_the_lines(values: list[float]) -> None:
     lie_on_the_lines(values, drawn(Curves("it", records(4, loss=values), "generator"))["loss"])
 
 
-def test_so_do_those_of_an_axis_with_ends_of_its_own() -> None:
+def test_the_numbers_lie_on_the_lines_of_an_axis_with_fixed_limits() -> None:
     values = [0.01, 0.5, 0.9, 0.2]
     lie_on_the_lines(values, drawn(Curves("it", records(4, acceptance_rate=values), "generator"))["acceptance rate"])
 
@@ -47,7 +47,7 @@ def lie_on_the_lines(values: list[float], chart: dict[str, Any]) -> None:
         assert len(set(heights)) == len(set(values))
         assert all(0 <= height <= 1 for height in heights)
         assert np.argsort(heights, kind="stable").tolist() == np.argsort(values, kind="stable").tolist()
-        # The line itself, in the SVG's units: its points are the markers of so few iterations.
+        # The line in the SVG's units: with so few iterations, every point has a marker.
         marks = re.findall(
             r'<use xlink:href="#m\w+" x="([\d.]+)" y="([\d.]+)" style="fill: var\(--run-0\)', chart["drawings"][scale]
         )
@@ -56,14 +56,14 @@ def lie_on_the_lines(values: list[float], chart: dict[str, Any]) -> None:
         assert [float(y) for _, y in marks] == pytest.approx(expected, abs=0.05)
 
 
-def test_what_is_not_finite_is_passed_over() -> None:
+def test_values_that_are_not_finite_are_left_out() -> None:
     run = Curves("it", records(4, loss=[math.nan, 3.0, math.inf, 1.0], mse=[math.nan] * 4), "generator")
     found = drawn(run)
     assert list(found) == ["loss"]
     assert found["loss"]["series"][0]["x"] == [2, 4]
 
 
-def test_runs_are_overlaid_each_in_its_colour() -> None:
+def test_runs_are_overlaid_each_in_its_own_colour() -> None:
     runs = [
         Curves(name, records(20, loss=[1.0 + k] * 20, step_size=[0.1] * 20), "generator")
         for k, name in enumerate("abc")
@@ -74,12 +74,15 @@ def test_runs_are_overlaid_each_in_its_colour() -> None:
         assert {f"var(--run-{k})" in drawing for k in range(3)} == {True}
 
 
-def test_the_two_models_losses_are_apart() -> None:
-    runs = [Curves(kind, records(3, loss=[1.0] * 3), kind) for kind in ("generator", "descriptor")]
-    assert list(drawn(*runs)) == ["loss of the descriptor", "loss of the generator"]
+def test_losses_of_different_methods_are_in_different_charts() -> None:
+    # One name is part of another.
+    runs = [Curves(kind, records(3, loss=[1.0] * 3), kind) for kind in ("generator", "deep generator", "descriptor")]
+    charts = drawn(*runs)
+    assert list(charts) == ["loss of the deep generator", "loss of the descriptor", "loss of the generator"]
+    assert [len(chart["series"]) for chart in charts.values()] == [1, 1, 1]
 
 
-def test_a_drawing_takes_its_colours_from_the_page_and_shares_no_identifier() -> None:
+def test_drawings_take_their_colours_from_the_page_and_share_no_identifier() -> None:
     run = Curves("it", records(30, loss=[float(t + 1) for t in range(30)], step_size=[0.1] * 30), "generator")
     run.records[3]["events"] = ["rolled back from iteration 9 to 4"]  # type: ignore[index]
     svgs = [svg for chart in drawn(run).values() for svg in chart["drawings"].values()]
@@ -107,6 +110,6 @@ def test_a_long_run_has_a_curve_from_each_start() -> None:
     ]  # fmt: skip
 
 
-def test_energies_that_overflow_are_passed_over() -> None:
+def test_energies_that_overflow_are_left_out() -> None:
     chart = charts.energy_chart("key", [0, 1, 2], torch.tensor([[1.0, 3.0], [2.0, 4.0], [math.inf, 1.0]]))
     assert chart["series"][0]["y"] == [2, 3]

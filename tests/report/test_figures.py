@@ -9,12 +9,19 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
 
 from anasyn.data import to_float
 from anasyn.data.drawn import draw_cats, draw_egrets, drawn_factors
+from anasyn.evaluation import evenly
 from anasyn.report import figures
+from anasyn.report.figures.images import visible
+from anasyn.report.figures.latents import far_apart
+from anasyn.report.figures.style import CYCLE
+from anasyn.report.figures.whole import MOST_IMAGES, num_columns
 
 CATS = draw_cats(drawn_factors(9), 16)
 
@@ -58,7 +65,7 @@ def records(num, **measures):
 
 
 def test_a_grid_keeps_every_pixel_of_every_image():
-    picture = rendered(figures.training_figure(CATS))
+    picture = rendered(figures.grid_figure(CATS, "training images"))
     scale = 7  # of 16 pixels, to be seen at 110
     side = 16 * scale
     for k, cat in enumerate(CATS.permute(0, 2, 3, 1).numpy()):
@@ -70,31 +77,53 @@ def test_a_grid_keeps_every_pixel_of_every_image():
 
 
 def test_floats_are_drawn_as_their_bytes():
-    assert np.array_equal(rendered(figures.samples_figure(CATS)), rendered(figures.samples_figure(to_float(CATS))))
+    levels, floats = (rendered(figures.grid_figure(images, "samples")) for images in (CATS, to_float(CATS)))
+    assert np.array_equal(levels, floats)
 
 
 def test_a_large_image_is_averaged_down_a_small_one_enlarged():
     large = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
     large[..., ::2] = 200
-    assert figures._visible(large).shape == (1, 128, 128, 3)
-    assert (figures._visible(large) == 100).all()
-    assert figures._visible(CATS).shape == (9, 112, 112, 3)
-    assert figures._visible(torch.zeros(1, 3, 1024, 1024, dtype=torch.uint8)).shape[1:3] == (113, 113)
+    assert visible(large).shape == (1, 128, 128, 3)
+    assert (visible(large) == 100).all()
+    assert visible(CATS).shape == (9, 112, 112, 3)
+    assert visible(torch.zeros(1, 3, 1024, 1024, dtype=torch.uint8)).shape[1:3] == (113, 113)
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(96, 64, 2), (64, 96, 2), (12, 48, 5)])
+def test_rectangles_and_grey_images_keep_their_shape_and_their_grey(height, width, scale):
+    grey = torch.linspace(0, 255, 3 * height * width).round().byte().view(3, 1, height, width)
+    picture = rendered(figures.grid_figure(grey, "training images"))
+    for k, image in enumerate(grey[:, 0].numpy()):
+        left = 16 + k * (scale * width + 6)
+        shown = picture[40 : 40 + scale * height, left : left + scale * width]
+        assert np.array_equal(shown, np.repeat(image.repeat(scale, 0).repeat(scale, 1)[..., None], 3, 2))
+    colour = grey.expand(-1, 3, -1, -1)
+    for draw in (
+        lambda x: figures.reconstructions_figure(x, to_float(x)),
+        lambda x: figures.synthesis_figure(x, x, x),
+        lambda x: figures.strip_figure(x[:, None], [0, 1, 2]),
+        lambda x: figures.interpolation_figure(x[:1], -2, 2, 1),
+        lambda x: figures.latents_figure(torch.eye(3)[:, :2], x),
+        lambda x: figures.class_grid_figure(x, ["a", "b", "a"], "images"),
+    ):
+        assert np.array_equal(rendered(draw(grey)), rendered(draw(colour)))
 
 
 def test_of_many_images_an_evenly_spaced_choice_is_shown_and_told():
     images = torch.arange(1000).remainder(256).byte().view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
-    figure = figures.training_figure(images)
+    figure = figures.grid_figure(images, "training images")
     assert figure.axes[0].get_title(loc="left") == "training images, 64 of 1,000"
-    assert figures._choice(1000, 64)[[0, -1]].tolist() == [0, 999]
-    assert "of" not in figures.training_figure(images[:64]).axes[0].get_title(loc="left").split()
+    assert evenly(1000, MOST_IMAGES)[[0, -1]].tolist() == [0, 999]
+    assert "of" not in figures.grid_figure(images[:64], "training images").axes[0].get_title(loc="left").split()
 
 
 def test_a_grid_is_not_too_wide_and_has_little_to_spare():
-    for num in range(1, figures.MOST_IMAGES + 1):
-        columns = figures._columns(num)
+    for num in range(1, MOST_IMAGES + 1):
+        columns = num_columns(num)
         assert 1 <= columns <= 11
         assert -num % columns <= 3
+    assert num_columns(60, aspect=1 / 2) < num_columns(60)  # wide images need fewer
 
 
 # ---- images in their order
@@ -160,6 +189,15 @@ def test_the_panel_shows_each_image_where_its_z_is():
         assert (picture == image[:, 0, 0].numpy()).all(2).sum() == 112**2
 
 
+@pytest.mark.parametrize(("height", "width"), [(96, 64), (64, 96)])
+def test_a_panel_of_rectangles_keeps_their_shape_on_any_axes(height, width):
+    ax = axes()
+    figures.draw_panel(ax, torch.zeros(9, 3, height, width), -2, 2, 3, gap=0)
+    ax.apply_aspect()
+    box = ax.get_window_extent()
+    assert box.height / box.width == pytest.approx(height / width)
+
+
 def test_a_panel_of_the_wrong_size_is_refused():
     with pytest.raises(ValueError, match="expected 3² = 9 images, got 8"):
         figures.interpolation_figure(CATS[:8], -2, 2, 3)
@@ -180,17 +218,93 @@ def test_of_many_latents_all_are_points_and_sixty_have_a_thumbnail():
     z = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
     ax = figures.latents_figure(z, CATS[:1].expand(500, -1, -1, -1)).axes[0]
     assert len(ax.collections[0].get_offsets()) == 500
-    assert sum(type(artist).__name__ == "AnnotationBbox" for artist in ax.get_children()) == 60
+    assert sum(isinstance(artist, AnnotationBbox) for artist in ax.get_children()) == 60
     assert "60 of 500" in ax.get_title(loc="left")
-    chosen = figures._far_apart(z.double().numpy(), 60)
+    chosen = far_apart(z.double().numpy(), 60)
     assert len(set(chosen.tolist())) == 60
     apart, first = (torch.pdist(z[list(index)]).min() for index in (chosen, range(60)))
     assert apart > 5 * first
 
 
+@pytest.mark.parametrize(("height", "width"), [(96, 64), (64, 96), (12, 8)])
+def test_a_thumbnail_keeps_the_shape_of_its_image(height, width):
+    ax = figures.latents_figure(torch.zeros(1, 2), torch.zeros(1, 1, height, width)).axes[0]
+    (box,) = (artist for artist in ax.get_children() if isinstance(artist, AnnotationBbox))
+    shown = box.offsetbox.get_data().shape
+    assert max(shown[:2]) == 84
+    assert shown[0] / shown[1] == pytest.approx(height / width, rel=0.02)
+
+
 def test_latents_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"z: expected shape \(9, 2\), got \(9, 3\)"):
         figures.latents_figure(torch.zeros(9, 3), CATS)
+    for draw in (
+        lambda labels: figures.latents_figure(torch.zeros(9, 2), CATS, labels=labels),
+        lambda labels: figures.class_grid_figure(CATS, labels, "cats"),
+    ):
+        with pytest.raises(ValueError, match="labels: expected 9, one for each image, got 8"):
+            draw(["cat"] * 8)
+
+
+# ---- classes
+
+
+def test_every_class_has_a_colour_of_its_own_whatever_the_order_of_the_labels():
+    names = [f"class {k:02}" for k in range(35)]
+    colors = figures.class_colors([*names[::-1], *names])
+    assert list(colors) == names
+    assert len(set(colors.values())) == 35
+    assert tuple(colors.values())[:10] == CYCLE
+
+
+@pytest.mark.parametrize("num", [60, 500])  # with thumbnails only, and with points besides
+def test_points_and_thumbnails_have_the_colour_of_their_class(num):
+    labels = [("dog", "cat", "egret")[k % 3] for k in range(num)]
+    z = torch.randn(num, 2, generator=torch.Generator().manual_seed(0))
+    ax = figures.latents_figure(z, CATS[:1].expand(num, -1, -1, -1), labels=labels).axes[0]
+    expected = [to_rgba(figures.class_colors(labels)[label]) for label in labels]
+    np.testing.assert_allclose(ax.collections[0].get_facecolor()[:, :3], np.array(expected)[:, :3])
+    frames = [artist for artist in ax.get_children() if isinstance(artist, AnnotationBbox)]
+    assert len(frames) == 60
+    for frame in frames:
+        place = (z.double() - torch.tensor(frame.xy)).norm(dim=1).argmin()
+        assert frame.patch.get_edgecolor() == expected[place]
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["cat", "dog", "egret"]
+    assert [patch.get_facecolor() for patch in legend.get_patches()] == [expected[1], expected[0], expected[2]]
+
+
+def test_a_legend_names_at_most_twenty_classes():
+    labels = [f"class {k:02}" for k in range(23)]
+    z = torch.zeros(23, 2)
+    ax = figures.latents_figure(z, CATS[:1].expand(23, -1, -1, -1), labels=labels).axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [*labels[:20], "and 3 more"]
+    assert figures.latents_figure(z, CATS[:1].expand(23, -1, -1, -1)).axes[0].get_legend() is None
+
+
+def test_each_class_has_a_row_with_its_name_framed_in_its_colour():
+    labels = ["dog", "cat", "cat", "egret", "cat", "dog"]
+    pictures = colours(6)
+    figure = figures.class_grid_figure(pictures, labels, "training images by class")
+    picture = rendered(figure)
+    places = [blocks(picture, image) for image in pictures]
+    assert all(len(place) == 1 for place in places)
+    tops, lefts = zip(*(place[0] for place in places), strict=True)
+    assert [(top - min(tops)) // 118 for top in tops] == [1, 0, 0, 2, 0, 1]
+    assert [(left - min(lefts)) // 118 for left in lefts] == [0, 0, 1, 0, 2, 1]
+    ticks = figure.axes[0].get_yticklabels()
+    assert [tick.get_text() for tick in ticks] == ["cat", "dog", "egret"]
+    frames = [tick.get_bbox_patch().get_edgecolor() for tick in ticks]
+    assert frames == [to_rgba(color) for color in figures.class_colors(labels).values()]
+    assert figure.axes[0].get_title(loc="left") == "training images by class"
+
+
+def test_of_many_classes_twenty_rows_of_ten_images_are_shown():
+    labels = [f"class {k % 23:02}" for k in range(23 * 12)]
+    ax = figures.class_grid_figure(CATS[:1].expand(len(labels), -1, -1, -1), labels, "images by class").axes[0]
+    assert ax.get_title(loc="left") == "images by class, 20 of 23, at most 10 of each"
+    assert len(ax.get_yticklabels()) == 20
+    assert ax.get_images()[0].get_array().shape == (20 * 118 - 6, 10 * 118 - 6, 3)
 
 
 # ---- curves
@@ -201,15 +315,15 @@ def axes():
 
 
 def test_a_curve_is_the_metric_and_its_running_median():
-    lines = records(50)
-    lines[20]["loss"] = 1e9  # a spike is seen, but the median does not follow it
+    lines = records(150)
+    lines[20]["loss"] = 1e9  # a spike is drawn, but the median does not follow it
     ax = axes()
-    figures.draw_curves(ax, lines, "loss", log=True, smooth=5)
+    figures.draw_curves(ax, lines, "loss", log=True)
     raw, median = ax.get_lines()
     assert raw.get_ydata().tolist() == [line["loss"] for line in lines]
     assert ax.get_yscale() == "log"
-    expected = [np.median([line["loss"] for line in lines[t - 2 : t + 3]]) for t in range(2, 48)]
-    np.testing.assert_allclose(median.get_ydata()[2:48], expected)
+    expected = [np.median([line["loss"] for line in lines[t - 2 : t + 3]]) for t in range(2, 148)]
+    np.testing.assert_allclose(median.get_ydata()[2:148], expected)
     assert median.get_ydata()[0] == raw.get_ydata()[0]
 
 
@@ -243,7 +357,7 @@ def test_the_loss_figure_shows_what_its_learner_tells():
         return [ax.get_title(loc="left") for ax in figures.loss_figure(lines).axes]
 
     assert titles(records(20, mse=lambda rng: 0.1))[1] == "mean squared error"
-    assert titles(records(20, energy_gap=lambda rng: 0.1))[1] == "mean f of data − of synthesis"
+    assert titles(records(20, energy_gap=lambda rng: 0.1))[1] == "mean f(data) − mean f(synthesis)"
     for few in (0, 1, 2):
         assert rendered(figures.loss_figure(records(few))).shape == (860, 1300, 3)
 
@@ -255,13 +369,14 @@ def all_figures():
     z = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
     egrets = draw_egrets(drawn_factors(9), 16)
     return {
-        "training": figures.training_figure(CATS),
-        "samples": figures.samples_figure(CATS),
+        "training": figures.grid_figure(CATS, "training images"),
         "reconstructions": figures.reconstructions_figure(CATS, egrets),
         "synthesis": figures.synthesis_figure(CATS, egrets, CATS),
         "strip": figures.strip_figure(CATS.unflatten(0, (3, 3)), [0, 1, 2]),
         "interpolation": figures.interpolation_figure(CATS, -2, 2, 3),
         "latents": figures.latents_figure(z, CATS),
+        "latents by class": figures.latents_figure(z, CATS, labels=["lion", "tiger", "cat"] * 3),
+        "classes": figures.class_grid_figure(CATS, ["lion", "tiger", "cat"] * 3, "training images"),
         "loss": figures.loss_figure(records(30)),
     }
 
@@ -273,7 +388,7 @@ def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings(tmp_pa
         for name, figure in all_figures().items():
             figures.save(figure, tmp_path / "again.png")
             assert (tmp_path / "again.png").read_bytes() == (tmp_path / f"{name}.png").read_bytes(), name
-    assert len(list(tmp_path.iterdir())) == 9  # and nothing beside them
+    assert len(list(tmp_path.iterdir())) == len(all_figures()) + 1  # and nothing beside them
     assert b"Software" not in (tmp_path / "loss.png").read_bytes()  # its version would be among the bytes
 
 
@@ -284,6 +399,10 @@ def test_text_stays_within_every_figure():
         "one synthesis": figures.synthesis_figure(CATS[:1], CATS[:1], CATS[:1]),
         "two moments of many chains": figures.strip_figure(CATS[:1].expand(2, 40, 3, 16, 16), [0, 100_000]),
         "small panel": figures.interpolation_figure(CATS[:4], -2.125, 2, 2, principal),
+        "one class": figures.class_grid_figure(CATS, ["W" * 40] * 9, "training images"),
+        "long names": figures.latents_figure(torch.zeros(9, 2), CATS, labels=[f"{k}{'W' * 40}" for k in range(9)]),
+        "a narrow class": figures.class_grid_figure(CATS[:1, :, :, :8], ["W" * 40], "training images"),
+        "many classes": figures.latents_figure(torch.zeros(60, 2), colours(60), labels=[f"{k}" for k in range(60)]),
         "far latents": figures.latents_figure(torch.linspace(-90, 90, 18).view(9, 2), CATS, principal),
     }
     for name, figure in (all_figures() | few).items():
@@ -303,7 +422,7 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
     def full(*_, **__):
         raise OSError("disk full")
 
-    figure = figures.training_figure(CATS)
+    figure = figures.grid_figure(CATS, "training images")
     monkeypatch.setattr(figure, "savefig", full)
     with pytest.raises(OSError, match="disk full"):
         figures.save(figure, path)
@@ -314,7 +433,7 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 def test_no_pyplot_and_no_display(tmp_path):
     code = (
         "import sys, torch; from anasyn.report import figures; "
-        "figures.save(figures.training_figure(torch.zeros(2, 3, 8, 8)), sys.argv[1]); "
+        "figures.save(figures.grid_figure(torch.zeros(2, 3, 8, 8), 'x'), sys.argv[1]); "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "MPLBACKEND")}

@@ -1,5 +1,6 @@
 """The figures of a run show what was learned: the numbers that reach the drawing functions."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,23 @@ from anasyn.data import ImageSet, to_uint8
 from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.data.sources import load
 from anasyn.errors import InputError
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe
+from anasyn.methods import METHODS, DescriptorSettings, GeneratorSettings, Scale, Settings
 from anasyn.report import figures, gallery
-from anasyn.report.film import num_frames
-from anasyn.run import Run, advance, latent_plane
+from anasyn.report.film import frame_steps
+from anasyn.report.plane import latent_plane
+from anasyn.run import Run, advance
+
+METHOD_OF = {method.settings: method.name for method in METHODS}
+
 
 COMMON: dict[str, Any] = {
     "data": "drawn-cats", "size": 16, "width": 8, "batch_size": 16, "iterations": 2, "precision": "float32",
 }  # fmt: skip
 
 
-def learned(path: Path, recipe: Recipe, images: ImageSet | None = None) -> tuple[Run, Any, ImageSet]:
+def learned(path: Path, recipe: Settings, images: ImageSet | None = None) -> tuple[Run, Any, ImageSet]:
     images = images or load("drawn-cats", 16)
-    run = Run.create(path / "run", "any", recipe, images)
+    run = Run.create(path / "run", METHOD_OF[type(recipe)], recipe.resolve(Scale(len(images), 16, False)), images)
     learner, guard = run.resume()
     for _ in advance(run, learner, guard, images):
         pass
@@ -43,13 +48,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
 
         monkeypatch.setattr(figures, name, made)
 
-    for name in ("reconstructions", "samples", "interpolation", "latents", "synthesis", "strip", "loss", "training"):
+    for name in ("grid", "reconstructions", "interpolation", "latents", "synthesis", "strip", "loss"):
         record(f"{name}_figure")
     return calls
 
 
 def test_the_figures_of_a_generator(tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
-    run, learner, images = learned(tmp_path, GeneratorRecipe(**COMMON, num_steps=2, latent_dim=2))
+    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=2, latent_dim=2))
     paths = gallery.write(run, learner, images)
     names = ["training", "loss", "reconstructions", "samples", "interpolation", "latents"]
     assert paths == [run.path / "figures" / f"{name}.png" for name in names]
@@ -66,7 +71,7 @@ def test_the_figures_of_a_generator(tmp_path: Path, seen: dict[str, tuple[Any, .
     assert (len(panel), low, high, points, axis_names) == (64, -2, 2, 8, ("z₁", "z₂"))
     assert (panel[0].int() - corner.int()).abs().max() <= 1
     assert torch.allclose(seen["latents_figure"][0], z)
-    assert len(seen["samples_figure"][0]) == 64
+    assert len(seen["grid_figure"][0]) == 64  # the last grid is that of the samples
     assert [line["iteration"] for line in seen["loss_figure"][0]] == [1, 2]
     assert torch.equal(run.latents(), z)
 
@@ -74,7 +79,7 @@ def test_the_figures_of_a_generator(tmp_path: Path, seen: dict[str, tuple[Any, .
 def test_of_many_dimensions_the_principal_directions_are_shown(
     tmp_path: Path, seen: dict[str, tuple[Any, ...]]
 ) -> None:
-    run, learner, images = learned(tmp_path, GeneratorRecipe(**COMMON, num_steps=2, latent_dim=6))
+    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=2, latent_dim=6))
     gallery.write(run, learner, images)
     plane = latent_plane(learner.chains.positions)
     assert seen["interpolation_figure"][4] == ("1st principal direction", "2nd principal direction")
@@ -93,7 +98,7 @@ def test_of_many_dimensions_the_principal_directions_are_shown(
 
 
 def test_one_dimension_has_no_panel(tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
-    run, learner, images = learned(tmp_path, GeneratorRecipe(**COMMON, num_steps=2, latent_dim=1))
+    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=2, latent_dim=1))
     assert [path.stem for path in gallery.write(run, learner, images)] == [
         "training", "loss", "reconstructions", "samples",
     ]  # fmt: skip
@@ -106,11 +111,11 @@ def test_one_dimension_has_no_panel(tmp_path: Path, seen: dict[str, tuple[Any, .
 def test_many_images(latent_dim: int, tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
     pixels = draw_cats(drawn_factors(20), 16).repeat(30, 1, 1, 1)
     images = ImageSet(tuple(f"{k}.png" for k in range(600)), pixels)
-    run, learner, _ = learned(tmp_path, GeneratorRecipe(**COMMON, num_steps=1, latent_dim=latent_dim), images)
+    run, learner, _ = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=1, latent_dim=latent_dim), images)
     gallery.write(run, learner, images)
     assert seen["latents_figure"][0].shape == (600, 2)
     assert run.latents().shape == (600, latent_dim)
-    assert len(run.data()["names"]) == 600
+    assert len(run.data().names) == 600
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_many_images(latent_dim: int, tmp_path: Path, seen: dict[str, tuple[Any,
 def test_the_figures_of_a_descriptor(
     num_steps: int, steps: list[int], tmp_path: Path, seen: dict[str, tuple[Any, ...]]
 ) -> None:
-    recipe = DescriptorRecipe(start="mean", **COMMON, num_steps=num_steps, scale=100.0)
+    recipe = DescriptorSettings(start="mean", **COMMON, num_steps=num_steps, scale=100.0)
     run, learner, images = learned(tmp_path, recipe)
     paths = gallery.write(run, learner, images)
     assert [path.stem for path in paths] == ["training", "loss", "synthesis", "chains"]
@@ -139,7 +144,7 @@ def test_the_figures_of_a_descriptor(
 def test_of_a_large_set_the_same_images_stand_in_each_row(tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
     pixels = draw_cats(drawn_factors(90), 16)
     images = ImageSet(tuple(f"{k}.png" for k in range(90)), pixels)
-    run, learner, _ = learned(tmp_path, DescriptorRecipe(start="mean", **COMMON, num_steps=1, scale=1.0), images)
+    run, learner, _ = learned(tmp_path, DescriptorSettings(start="mean", **COMMON, num_steps=1, scale=1.0), images)
     gallery.write(run, learner, images)
     starts, _, observed = seen["synthesis_figure"]
     assert len(observed) == gallery.SHOWN
@@ -149,21 +154,24 @@ def test_of_a_large_set_the_same_images_stand_in_each_row(tmp_path: Path, seen: 
 
 
 def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
-    def drawn(recipe: Recipe) -> list[bytes]:
+    def drawn(recipe: Settings) -> list[bytes]:
         run, learner, images = learned(tmp_path / type(recipe).__name__, recipe)
         first = [path.read_bytes() for path in gallery.write(run, learner, images)]
-        assert [path.read_bytes() for path in gallery.write(run, run.learner(), images)] == first
+        assert [path.read_bytes() for path in gallery.write(run, run.learned(), images)] == first
         return first
 
     for recipe in (
-        GeneratorRecipe(**COMMON, num_steps=1, latent_dim=3),
-        DescriptorRecipe(start="mean", **COMMON, num_steps=2, scale=1.0),
+        GeneratorSettings(**COMMON, num_steps=1, latent_dim=3),
+        DescriptorSettings(start="mean", **COMMON, num_steps=2, scale=1.0),
     ):
         (tmp_path / type(recipe).__name__).mkdir()
         assert len(drawn(recipe)) >= 4
 
 
-def test_a_film_strip_has_room_for_so_many_frames_at_equal_distances() -> None:
+def test_frames_are_equally_spaced_and_as_many_as_fit() -> None:
     for num_steps in range(1, 60):
-        assert num_steps % num_frames(num_steps, 10) == 0
-        assert 1 <= num_frames(num_steps, 10) <= 10
+        steps = frame_steps(num_steps, 10)
+        assert (steps[0], steps[-1]) == (0, num_steps)
+        assert len({b - a for a, b in pairwise(steps)}) == 1
+        assert len(steps) - 1 == max(k for k in range(1, 11) if num_steps % k == 0)
+    assert frame_steps(0, 10) == [0]

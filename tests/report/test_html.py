@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.data.sources import load
 from anasyn.errors import InputError
 from anasyn.learning import Record
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale
+from anasyn.methods import DescriptorSettings, GeneratorSettings, Scale, Settings
 from anasyn.report import contents, html, settings
-from anasyn.run import Run, advance
+from anasyn.run import Run, advance, metrics
 
 HOSTILE = "<script>alert(1)<"
 COMMON: dict[str, Any] = {
@@ -52,11 +53,11 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-def begun(path: Path, recipe: Recipe, name: str = "generator", images: ImageSet | None = None) -> Run:
+def begun(path: Path, recipe: Settings, name: str = "generator", images: ImageSet | None = None) -> Run:
     return Run.create(path, name, recipe.resolve(SCALE), images or load("drawn-cats", 16))
 
 
-def learned(path: Path, recipe: Recipe, name: str = "generator", images: ImageSet | None = None) -> Run:
+def learned(path: Path, recipe: Settings, name: str = "generator", images: ImageSet | None = None) -> Run:
     run = begun(path, recipe, name, images)
     learner, guard = run.resume()
     for _ in advance(run, learner, guard, images or run.images()):
@@ -65,20 +66,36 @@ def learned(path: Path, recipe: Recipe, name: str = "generator", images: ImageSe
 
 
 def generator(path: Path, **settings: Any) -> Run:
-    return learned(path, GeneratorRecipe(**(COMMON | {"latent_dim": 2} | settings)))
+    return learned(path, GeneratorSettings(**(COMMON | {"latent_dim": 2} | settings)))
 
 
 def descriptor(path: Path, **settings: Any) -> Run:
-    return learned(path, DescriptorRecipe(**(COMMON | settings)), "descriptor")
+    return learned(path, DescriptorSettings(**(COMMON | settings)), "descriptor")
 
 
-def test_a_generator(tmp_path: Path) -> None:
-    run = generator(tmp_path / "run", sigma=0.2)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A generator's run, not to be changed."""
+    return generator(tmp_path_factory.mktemp("runs") / "run", sigma=0.2)
+
+
+@pytest.fixture(scope="module")
+def synthesising(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A descriptor's run, not to be changed."""
+    return descriptor(tmp_path_factory.mktemp("runs") / "run")
+
+
+def copied(run: Run, to: Path) -> Run:
+    return Run.open(shutil.copytree(run.path, to))
+
+
+def test_a_generator_and_that_its_page_needs_no_other_file(finished: Run, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path / "run")
     assert html.write([run]) == run.path / "report.html"
     page = Page(run.path / "report.html")
     assert "A generator learned from 16 images in 3 iterations" in page.text
     assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
-    for heading in ("Explore the latent space", "Reconstructions", "The panel", "How learning went", "Reproduce"):
+    for heading in ("Explore the latent space", "Reconstructions", "Panel of f(z)", "Learning curves", "Reproduce"):
         assert heading in page.words
     assert page.text.count("MSE") == 16
     explorer = next(data for data in page.data if "planes" in data)
@@ -88,10 +105,23 @@ def test_a_generator(tmp_path: Path) -> None:
     assert "anasyn learn generator --size 16" in page.text
     assert sorted(path.name for path in run.path.iterdir() if path.name.startswith("report")) == ["report.html"]
     assert all("alt" in attributes for tag, attributes in page.tags if tag == "img")
+    assert_needs_no_other_file(page, run.path / "report.html")
 
 
-def test_the_mse_is_each_images_own(tmp_path: Path) -> None:
-    run = generator(tmp_path / "run")
+def assert_needs_no_other_file(page: Page, path: Path) -> None:
+    assert path.stat().st_size < 6e6
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "base", "form"}
+    for tag, attributes in page.tags:
+        assert not {name for name in attributes if name.startswith("on") or name in ("srcset", "action")}
+        assert (attributes.get("src") or "data:").startswith("data:")
+        assert (attributes.get("href") or "#").startswith("#"), tag
+    (policy,) = (a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert (policy or "").startswith("default-src 'none'")
+    assert not re.search(r"@import|url\((?!#)", path.read_text())
+
+
+def test_the_mse_is_each_images_own(finished: Run) -> None:
+    run = finished
     learner, images = run.learned(), run.images()
     shown = contents.content("run0", run, "it", 5_000_000)
     for place in (0, 9):
@@ -102,11 +132,10 @@ def test_the_mse_is_each_images_own(tmp_path: Path) -> None:
         assert shown["pairs"][place]["z"] == f"z = ({z})".replace("-", "−")
 
 
-def test_a_descriptor(tmp_path: Path) -> None:
-    run = descriptor(tmp_path / "run")
-    page = Page(html.write([run]))
+def test_a_descriptor(synthesising: Run, tmp_path: Path) -> None:
+    page = Page(html.write([synthesising], tmp_path / "report.html"))
     assert "A descriptor learned from 16 images in 3 iterations" in page.text
-    assert {"The chains", "energy E(Y) along the chains"} <= set(page.words)
+    assert {"Chains", "energy E(Y) along the chains"} <= set(page.words)
     chains = next(data for data in page.data if "steps" in data)
     assert chains["steps"] == [0, 1, 2]
     assert not any("planes" in data for data in page.data)
@@ -126,8 +155,8 @@ def test_many_dimensions_have_principal_directions(tmp_path: Path) -> None:
     assert "% of the variance" in page.text
 
 
-def test_several_runs(tmp_path: Path) -> None:
-    runs = [generator(tmp_path / "one"), generator(tmp_path / "two", sigma=0.2), descriptor(tmp_path / "three")]
+def test_several_runs(finished: Run, synthesising: Run, tmp_path: Path) -> None:
+    runs = [generator(tmp_path / "one"), copied(finished, tmp_path / "two"), copied(synthesising, tmp_path / "three")]
     page = Page(html.write(runs, tmp_path / "all.html"))
     assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
     assert "3 runs compared" in page.words
@@ -141,21 +170,7 @@ def test_several_runs(tmp_path: Path) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_it_needs_no_other_file(tmp_path: Path) -> None:
-    path = html.write([generator(tmp_path / "run")])
-    page = Page(path)
-    assert path.stat().st_size < 6e6
-    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "base", "form"}
-    for tag, attributes in page.tags:
-        assert not {name for name in attributes if name.startswith("on") or name in ("srcset", "action")}
-        assert (attributes.get("src") or "data:").startswith("data:")
-        assert (attributes.get("href") or "#").startswith("#"), tag
-    (policy,) = (a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert (policy or "").startswith("default-src 'none'")
-    assert not re.search(r"@import|url\((?!#)", path.read_text())
-
-
-def test_names_are_escaped(tmp_path: Path) -> None:
+def test_names_are_escaped(finished: Run, tmp_path: Path) -> None:
     folder = tmp_path / f"{HOSTILE} &amp; \"'" / "data"
     folder.mkdir(parents=True)
     names = ("<script>.png", "</script><script>alert(2)<b>.png", "\"' onload=alert(3) {{ 7 * 7 }}.png")
@@ -165,39 +180,42 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     runs = [
         learned(tmp_path / f"{HOSTILE}{kind}", recipe, kind, images)
         for kind, recipe in {
-            "generator": GeneratorRecipe(**(COMMON | {"data": str(folder), "latent_dim": 2})),
-            "descriptor": DescriptorRecipe(**(COMMON | {"data": str(folder)})),
+            "generator": GeneratorSettings(**(COMMON | {"data": str(folder), "latent_dim": 2})),
+            "descriptor": DescriptorSettings(**(COMMON | {"data": str(folder)})),
         }.items()
     ]
-    runs[0].log(Record(1.0, 0.5, 0.03, {}, 4, events=(HOSTILE,)))
-    plain = Page(html.write([generator(tmp_path / "plain")]))
-    for each in ([runs[0]], [runs[1]], runs):
+    metrics.append(runs[0].path / "metrics.jsonl", Record(1.0, 0.5, 0.03, {}, 4, events=(HOSTILE,)))
+    plain = Page(html.write([finished], tmp_path / "plain.html"))
+    for each in ([runs[0]], runs):
         page = Page(html.write(each, tmp_path / "page.html"))
         assert sum(tag == "script" and not a.get("type") for tag, a in page.tags) == 1
         assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags} | {"article", "ol", "h3", "i"}
         assert not {name for _, attributes in page.tags for name in attributes if name.startswith("on")}
         told = [*page.words, *(value or "" for _, attributes in page.tags for value in attributes.values())]
         assert any("<script>.png" in text for text in told)
-        assert any(str(each[0].path) in text for text in told)
+        assert all(any(str(run.path) in text for text in told) for run in each)
         assert not any(text.strip() == "49" for text in told)
-    assert HOSTILE in Page(html.write([runs[0]])).text
+        assert HOSTILE in page.text
 
 
-def test_what_is_not_a_number_breaks_nothing(tmp_path: Path) -> None:
-    run = generator(tmp_path / "run")
-    run.log(Record(math.nan, math.nan, math.inf, {"mse": math.nan}, 4, events=("rolled back from iteration 4 to 3",)))
+def test_what_is_not_a_number_breaks_nothing(finished: Run, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path / "run")
+    metrics.append(
+        run.path / "metrics.jsonl",
+        Record(math.nan, math.nan, math.inf, {"mse": math.nan}, 4, events=("rolled back from iteration 4 to 3",)),
+    )
     page = Page(html.write([run]))  # in whose data there is no NaN
     assert "loss not finite" in page.text
     assert "rolled back from iteration 4 to 3" in page.text
 
 
 def test_a_run_that_goes_on(tmp_path: Path) -> None:
-    run = begun(tmp_path / "run", GeneratorRecipe(**(COMMON | {"latent_dim": 2})))
+    run = begun(tmp_path / "run", GeneratorSettings(**(COMMON | {"latent_dim": 2})))
     with pytest.raises(InputError, match="nothing learned yet"):
         html.write([run])
-    run.log(Record(5.0, 0.5, 0.03, {"mse": 0.5}, 1))
+    metrics.append(run.path / "metrics.jsonl", Record(5.0, 0.5, 0.03, {"mse": 0.5}, 1))
     page = Page(html.write([run]))
-    assert "in 1 iterations, of 3 that were asked for" in page.text
+    assert "in 1 of 3 iterations" in page.text
     assert "No checkpoint has been written yet" in page.text
     assert not any("planes" in data for data in page.data)
 
@@ -207,29 +225,29 @@ def test_a_run_whose_images_are_gone(tmp_path: Path) -> None:
         (tmp_path / "data").mkdir(exist_ok=True)
         save_image(tmp_path / "data" / f"{index}.png", image)
     images = load(str(tmp_path / "data"), 16)
-    recipe = GeneratorRecipe(**(COMMON | {"data": str(tmp_path / "data"), "latent_dim": 2}))
+    recipe = GeneratorSettings(**(COMMON | {"data": str(tmp_path / "data"), "latent_dim": 2}))
     run = learned(tmp_path / "run", recipe, images=images)
     (tmp_path / "data" / "1.png").unlink()
     assert "The training images are not shown" in Page(html.write([run])).text
 
 
-def test_the_verdict_stands_at_the_top(tmp_path: Path) -> None:
-    run = descriptor(tmp_path / "run")
+def test_the_verdict_stands_at_the_top(synthesising: Run, tmp_path: Path) -> None:
+    run = copied(synthesising, tmp_path / "run")
     text = Page(html.write([run])).text
     assert f"anasyn diagnose {run.path}" in text
     energy = {"data": [1.0, None, -3.0], "start": [2.0, 1.0, 0.0]}
-    told = {"verdict": "not <b>learned</b>", "reasons": ["far & away"], "protocol": "as is", "model": "descriptor"}
-    told["long_run"] = {"steps": [0, 10, 20], "energy": energy}
+    told = {"verdict": "not <b>learned</b>", "reasons": ["far & away"], "protocol": "as is"}
+    told["synthesis"] = {"long_run": {"steps": [0, 10, 20], "energy": energy}}
     (run.path / "diagnosis.json").write_text(json.dumps(told))
     page = Page(html.write([run]))
     assert "Verdict: not <b>learned</b>" in page.text
     assert "far & away" in page.words
-    assert "mean energy over ten training lengths" in page.words
+    assert "mean energy along chains ten times as long as in training" in page.words
 
 
 def test_settings_that_follow_from_the_data_are_nobodys_wish(tmp_path: Path) -> None:
     asked = {"size": 16, "width": 8, "iterations": 3, "num_steps": 2, "kernel": "langevin", "temperature": 0.5}
-    run = begun(tmp_path / "run", DescriptorRecipe(data="drawn-cats", **asked), "descriptor")
+    run = begun(tmp_path / "run", DescriptorSettings(data="drawn-cats", **asked), "descriptor")
     changed = {change.name: (change.recipe, change.value) for change in settings.changes(run)}
     # Not: the batch, f's scale, the start, the precision, the data, the seed.
     assert changed == {

@@ -9,20 +9,23 @@ import pytest
 import torch
 
 from anasyn.data.sources import load
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale
+from anasyn.methods import METHODS, DescriptorSettings, GeneratorSettings, Scale, Settings
 from anasyn.report import html, live
 from anasyn.report.live import Live, Pace, is_live
 from anasyn.report.snapshot import snapshot
 from anasyn.run import Run, advance
 
+METHOD_OF = {method.settings: method.name for method in METHODS}
+
+
 COMMON: dict[str, Any] = {
     "data": "drawn-cats", "size": 16, "width": 8, "iterations": 3, "num_steps": 2, "precision": "float32",
 }  # fmt: skip
-RECIPES: list[Recipe] = [GeneratorRecipe(**COMMON, latent_dim=2), DescriptorRecipe(**COMMON)]
+RECIPES: list[Settings] = [GeneratorSettings(**COMMON, latent_dim=2), DescriptorSettings(**COMMON)]
 
 
-def begun(path: Path, recipe: Recipe) -> Run:
-    return Run.create(path, "any", recipe.resolve(Scale(16, 16, False)), load("drawn-cats", 16))
+def begun(path: Path, recipe: Settings) -> Run:
+    return Run.create(path, METHOD_OF[type(recipe)], recipe.resolve(Scale(16, 16, False)), load("drawn-cats", 16))
 
 
 class Clock:
@@ -53,7 +56,7 @@ def test_it_spends_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_page_is_current(recipe: Recipe, tmp_path: Path) -> None:
+def test_the_page_is_current(recipe: Settings, tmp_path: Path) -> None:
     run, images = begun(tmp_path / "run", recipe), load("drawn-cats", 16)
     watch, (learner, guard) = Live(run, images, every=0.0), run.resume()
     watch.pace.cost = 0.0
@@ -73,7 +76,7 @@ def test_the_page_is_current(recipe: Recipe, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_watching_changes_nothing(recipe: Recipe, tmp_path: Path) -> None:
+def test_watching_changes_nothing(recipe: Settings, tmp_path: Path) -> None:
     images, weights = load("drawn-cats", 16), []
     for name in ("watched", "alone"):
         run = begun(tmp_path / name, recipe)
@@ -89,7 +92,7 @@ def test_it_waits_until_it_can_be_afforded(tmp_path: Path) -> None:
     run = begun(tmp_path / "run", RECIPES[0])
     watch = Live(run, load("drawn-cats", 16))
     began = time.perf_counter()
-    assert not watch.update(run.learner())
+    assert not watch.update(run.resume()[0])
     assert time.perf_counter() - began < 0.5
     assert not (run.path / "report.html").exists()
 
@@ -100,11 +103,11 @@ def test_a_snapshot_is_the_learners_own(tmp_path: Path) -> None:
     learner, guard = run.resume()
     for _ in advance(run, learner, guard, images):
         pass
-    shown = snapshot(learner, images, 0)
+    shown = snapshot(run, learner, images)
     training, reconstructions, samples = shown.values()
     assert [len(each) for each in shown.values()] == [8, 8, 8]
     assert torch.equal(training[[0, -1]], images.pixels[[0, -1]])
     with torch.no_grad():
         last = learner.model(learner.chains.positions[-1:])
     assert (reconstructions[-1].double() - (last[0] + 1) * 127.5).abs().max() < 0.6
-    assert torch.equal(samples, snapshot(learner, images, 0)["samples f(z) at z ~ N(0, I)"])
+    assert torch.equal(samples, snapshot(run, learner, images)["samples f(z) at z ~ N(0, I)"])

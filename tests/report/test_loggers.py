@@ -1,5 +1,6 @@
 """TensorBoard and Weights & Biases are told what metrics.jsonl is told, and shown images."""
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ import pytest
 from anasyn.data.sources import load
 from anasyn.errors import InputError
 from anasyn.learning import Record
-from anasyn.recipes import GeneratorRecipe, Scale
+from anasyn.methods import GeneratorSettings, Scale
 from anasyn.report import loggers
 from anasyn.run import Run, advance
 
 
 def logged(path: Path, service: loggers.Service) -> Run:
-    recipe = GeneratorRecipe(
+    recipe = GeneratorSettings(
         data="drawn-cats", size=16, width=8, iterations=3, num_steps=2, latent_dim=2, precision="float32"
     ).resolve(Scale(16, 16, False))
     images = load("drawn-cats", 16)
@@ -58,10 +59,17 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(folder.rglob("*.png"))) == 3
     assert wandb.run is None
     (log,) = folder.glob("*.wandb")
-    blocks = log.read_bytes()  # records of names, and of numbers in words, cut where a block of 32 KiB ends
-    kept = b"".join(blocks[at + (7 if at else 0) : at + 2**15] for at in range(0, len(blocks), 2**15))
-    for line in run.metrics():
-        assert all(f"{line[name]:.10g}"[:9].encode() in kept for name in ("loss", "mse", "acceptance_rate"))
+    numbers = [line[name] for line in run.metrics() for name in ("loss", "mse", "acceptance_rate")]
+    deadline = time.monotonic() + 60
+    while not all(f"{number:.10g}"[:9].encode() in records(log) for number in numbers):
+        assert time.monotonic() < deadline  # wandb's own process writes the file, also after `finish` has returned
+        time.sleep(0.1)
+
+
+def records(log: Path) -> bytes:
+    """The content of a log of wandb without the headers of its blocks of 32 KiB, which may divide a number."""
+    blocks = log.read_bytes()
+    return b"".join(blocks[at + (7 if at else 0) : at + 2**15] for at in range(0, len(blocks), 2**15))
 
 
 def test_a_service_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,51 +9,77 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from anasyn.data.sources import load
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe, Scale
+from anasyn.methods import METHODS, DescriptorSettings, GeneratorSettings, Scale, Settings
 from anasyn.report import figures, paper
 from anasyn.run import Run, advance
+
+METHOD_OF = {method.settings: method.name for method in METHODS}
+
 
 COMMON: dict[str, Any] = {
     "data": "drawn-cats", "size": 16, "width": 8, "iterations": 3, "num_steps": 4, "precision": "float32",
 }  # fmt: skip
 CURVES = {"loss", "acceptance_rate", "step_size", "training"}
-EXPECTED: list[tuple[Recipe, set[str]]] = [
+EXPECTED: list[tuple[Settings, set[str]]] = [
     (
-        GeneratorRecipe(**COMMON, latent_dim=2),
+        GeneratorSettings(**COMMON, latent_dim=2),
         CURVES | {"mse", "reconstructions", "samples", "interpolation", "latents"},
     ),
-    (GeneratorRecipe(**COMMON, latent_dim=1), CURVES | {"mse", "reconstructions", "samples"}),
-    (DescriptorRecipe(**COMMON), CURVES | {"energy_gap", "synthesis", "chains", "energy"}),
+    (GeneratorSettings(**COMMON, latent_dim=1), CURVES | {"mse", "reconstructions", "samples"}),
+    (DescriptorSettings(**COMMON), CURVES | {"energy_gap", "synthesis", "chains", "energy"}),
 ]
 
 
-def learned(path: Path, recipe: Recipe) -> Run:
+def learned(path: Path, recipe: Settings) -> Run:
     images = load("drawn-cats", 16)
-    run = Run.create(path, "any", recipe.resolve(Scale(16, 16, False)), images)
+    run = Run.create(path, METHOD_OF[type(recipe)], recipe.resolve(Scale(16, 16, False)), images)
     learner, guard = run.resume()
     for _ in advance(run, learner, guard, images):
         pass
     return run
 
 
-@pytest.mark.parametrize(("recipe", "expected"), EXPECTED)
-def test_every_figure_is_written(recipe: Recipe, expected: set[str], tmp_path: Path) -> None:
-    run = learned(tmp_path / "run", recipe)
-    paths = paper.write(run, "png")
+@pytest.fixture(scope="module", params=EXPECTED, ids=["two dimensions", "one dimension", "descriptor"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, set[str]]:
+    recipe, expected = request.param
+    return learned(tmp_path_factory.mktemp("runs") / "run", recipe), expected
+
+
+def test_every_figure_is_written_with_its_axes_named(
+    case: tuple[Run, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, expected = case
+    named: dict[str, tuple[str, str]] = {}
+    save = figures.save
+
+    def remember(figure: Figure, path: Path, **options: Any) -> None:
+        named[path.stem] = (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel())
+        save(figure, path, **options)
+
+    monkeypatch.setattr(figures, "save", remember)
+    paths = paper.write(run, "png", tmp_path / "out")
     assert {path.stem for path in paths} == expected
-    assert {path.parent for path in paths} == {run.path / "paper"}
+    assert {path.parent for path in paths} == {tmp_path / "out"}
     for path in paths:
         with Image.open(path) as image:
             inches = image.width / image.info["dpi"][0]
             assert image.info["dpi"][0] == pytest.approx(300, rel=1e-3)
         assert inches <= paper.PAGE + 0.01
         assert inches > 0.8 * paper.COLUMN
+    assert named["loss"] == ("iteration", "loss")
+    assert named["step_size"] == ("iteration", "step size δ")
+    if "energy" in expected:
+        assert named["energy"] == ("transitions", "energy E(Y)")
+        assert named["chains"] == ("transitions", "chains")
+    if "latents" in expected:
+        assert named["latents"] == named["interpolation"] == ("z₁", "z₂")
 
 
 @pytest.mark.parametrize("form", ["pdf", "svg"])
 def test_letters_stay_letters_and_files_have_no_date(form: paper.Format, tmp_path: Path) -> None:
     run = learned(tmp_path / "run", EXPECTED[0][0])
     first = {path.name: path.read_bytes() for path in paper.write(run, form)}
+    assert first.keys() == {path.name for path in (run.path / "paper").iterdir()}
     again = {path.name: path.read_bytes() for path in paper.write(run, form, tmp_path / "again")}
     assert first == again
     if form == "svg":
@@ -62,21 +88,3 @@ def test_letters_stay_letters_and_files_have_no_date(form: paper.Format, tmp_pat
     else:
         assert all(content.startswith(b"%PDF") for content in first.values())
         assert b"/FontFile2" in first["loss.pdf"]  # TrueType, not outlines
-
-
-@pytest.mark.parametrize("recipe", [EXPECTED[0][0], EXPECTED[2][0]])
-def test_the_axes_are_named(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    named: dict[str, tuple[str, str]] = {}
-
-    def remember(figure: Figure, path: Path, **options: Any) -> None:
-        named[path.stem] = (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel())
-
-    monkeypatch.setattr(figures, "save", remember)
-    paper.write(learned(tmp_path / "run", recipe), "pdf")
-    assert named["loss"] == ("iteration", "loss")
-    assert named["step_size"] == ("iteration", "step size δ")
-    if "energy" in named:
-        assert named["energy"] == ("transitions", "energy E(Y)")
-        assert named["chains"] == ("transitions", "chains")
-    else:
-        assert named["latents"] == named["interpolation"] == ("z₁", "z₂")

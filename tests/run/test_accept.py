@@ -11,6 +11,8 @@ from anasyn.cli import main
 from anasyn.learning import tensors_of
 from anasyn.run import Run
 
+from ..commands import tree
+
 SMALL = ["--size=16", "--width=8", "--num-steps=2", "--precision=float32", "--quiet"]
 MODELS = {
     "generator": ["generator"],
@@ -43,9 +45,14 @@ def change(data: Path) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-def test_changed_images_are_refused_with_the_list(model, data: Path, capfd: pytest.CaptureFixture) -> None:
+def test_changed_images_are_refused_with_the_list(
+    model, data: Path, capfd: pytest.CaptureFixture, no_figures: None
+) -> None:
     assert learn(model, data, 3) == 0
     change(data)
+    before = tree(data.parent / "run")
+    capfd.readouterr()
+    assert learn(model, data, 3) == 2  # although it is finished
     capfd.readouterr()
     assert learn(model, data, 5) == 2
     out, error = capfd.readouterr()
@@ -57,20 +64,20 @@ def test_changed_images_are_refused_with_the_list(model, data: Path, capfd: pyte
         "--accept-new-data",
     ):
         assert words in error
-    assert Run.open(data.parent / "run").learner().iteration == 3
+    assert {**tree(data.parent / "run"), "config.json": b""} == {**before, "config.json": b""}
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-def test_accepted_images_keep_their_chains_by_content(model, data: Path) -> None:
+def test_accepted_images_keep_their_chains_by_content(model, data: Path, no_figures: None) -> None:
     assert learn(model, data, 3) == 0
     before = Run.open(data.parent / "run")
-    chains = {name: tensor.clone() for name, tensor in before.learner().chains.state_dict().items()}
-    old = before.data()["digests"]
-    weights = {name: tensor for name, tensor in tensors_of(before.learner()).items() if name.startswith("model.")}
+    chains = {name: tensor.clone() for name, tensor in before.learned().chains.state_dict().items()}
+    old = before.data().digests
+    weights = {name: tensor for name, tensor in tensors_of(before.learned()).items() if name.startswith("model.")}
     change(data)
     run, images, news = before.accept_new_data()
     assert "added a.png, z.png" in news
-    learner = run.learner()
+    learner = run.learned()
     assert learner.iteration == 3
     assert all(torch.equal(tensors_of(learner)[name], tensor) for name, tensor in weights.items())
     same = [(place, old.index(digest)) for place, digest in enumerate(images.digests) if digest in old]
@@ -97,7 +104,7 @@ def test_a_run_goes_on_with_accepted_images_and_says_so(data: Path, capfd: pytes
     run = Run.open(data.parent / "run")
     assert len(run.metrics()) == 6
     assert "images: added" in run.metrics()[3]["events"][0]
-    assert run.recipe.batch_size == 7  # all images at every iteration, as before
+    assert run.settings.batch_size == 7  # all images at every iteration, as before
     config = json.loads((run.path / "config.json").read_text())
     assert config["data"] == {"fingerprint": run.images().fingerprint, "num_images": 7}
     assert run.latents().shape == (7, 2)

@@ -18,8 +18,12 @@ from anasyn.cli import main
 from anasyn.data import read_folder
 from anasyn.errors import InputError
 from anasyn.learning import Divergence, Record, tensors_of
-from anasyn.recipes import RECIPES, GeneratorRecipe
-from anasyn.run import Run, advance, build_learner, checkpoint
+from anasyn.methods import GeneratorSettings
+from anasyn.methods.build import build_learner
+from anasyn.methods.generator import GENERATOR
+from anasyn.recipes import RECIPES
+from anasyn.run import Run, advance, checkpoint, metrics
+from anasyn.run.removal import remove
 
 SMALL = [
     "--size",
@@ -69,17 +73,17 @@ def test_the_files_are_those_of_the_contract(run: Run) -> None:
     expected = {"config.json", "data.json", "metrics.jsonl", "report.html"}
     expected |= {f"checkpoints/00000004/{name}" for name in ("tensors.safetensors", "state.json", "manifest.json")}
     expected |= {f"figures/{name}" for name in FIGURES[run.name]}
-    if run.is_generator:
+    if run.method.infer:
         expected.add("latents.safetensors")
     assert files == expected
-    assert run.is_generator == (run.name == "generator")
+    assert run.method.name == run.name
 
 
 def test_config_says_all_that_the_run_follows_from(run: Run, data: Path) -> None:
     config = json.loads((run.path / "config.json").read_text())
     assert set(config) == {"recipe", "settings", "data", "versions"}
     assert config["recipe"] == run.name
-    assert list(config["settings"]) == [field.name for field in dataclasses.fields(RECIPES[run.name])]
+    assert list(config["settings"]) == [field.name for field in dataclasses.fields(RECIPES[run.name].settings)]
     assert None not in config["settings"].values()
     assert config["settings"] | {"size": 16, "width": 16, "num_steps": 2, "iterations": 4} == config["settings"]
     assert config["settings"]["seed"] == 3
@@ -90,7 +94,7 @@ def test_config_says_all_that_the_run_follows_from(run: Run, data: Path) -> None
     assert config["versions"]["anasyn"] == anasyn.__version__
     assert config["versions"]["python"] == platform.python_version()
     assert config["versions"]["torch"] == torch.__version__
-    assert run.recipe == type(RECIPES[run.name])(**config["settings"])
+    assert run.settings == type(RECIPES[run.name].settings)(**config["settings"])
 
 
 def test_metrics_have_a_line_an_iteration(run: Run) -> None:
@@ -104,7 +108,7 @@ def test_metrics_have_a_line_an_iteration(run: Run) -> None:
         assert line["step_size"] > 0
         assert line["gradient_norm"] > 0
     assert len({line["loss"] for line in lines}) == 4
-    if run.is_generator:
+    if run.method.infer:
         sigma, pixels = 0.3, 3 * 16 * 16
         for line in lines:
             assert line["loss"] == pytest.approx(line["mse"] * pixels / (2 * sigma**2), rel=1e-5)
@@ -141,11 +145,11 @@ def test_the_checkpoint_holds_weights_optimiser_and_chains(run: Run) -> None:
             assert torch.equal(tensors[f"optimizer.{name}.{slot}"], tensor)
             assert tensor.any()
     assert len([name for name in tensors if name.startswith("optimizer.")]) == 3 * len(weights)
-    chains = {f"chains.{name}" for name in (("positions", "step_sizes") if run.is_generator else ("step_sizes",))}
+    chains = {f"chains.{name}" for name in (("positions", "step_sizes") if run.method.infer else ("step_sizes",))}
     assert chains == {name for name in tensors if name.startswith("chains.")}
     for name, tensor in learner.chains.state_dict().items():
         assert torch.equal(tensors[f"chains.{name}"], tensor)
-    fresh = build_learner(run.recipe, torch.device("cpu"))
+    fresh = build_learner(run.method, run.settings, torch.device("cpu"))
     # The guard's last good state is that before the first iteration: all of it, the optimiser's at zero.
     good = {name.removeprefix("good."): tensor for name, tensor in tensors.items() if name.startswith("good.")}
     assert {name for name in tensors if not name.startswith("good.")} == good.keys() == guard.good.keys()
@@ -160,16 +164,16 @@ def test_the_checkpoint_holds_weights_optimiser_and_chains(run: Run) -> None:
 
 
 def test_latents_are_the_chains_in_the_images_order(run: Run, data: Path) -> None:
-    if not run.is_generator:
+    if not run.method.infer:
         assert not (run.path / "latents.safetensors").exists()
         return
     with safe_open(run.path / "latents.safetensors", "pt") as file:
         assert list(file.keys()) == ["z"]
         z, names = file.get_tensor("z"), json.loads(file.metadata()["names"])
     assert z.shape == (5, 2)
-    assert torch.equal(z, run.learner().chains.positions)
+    assert torch.equal(z, run.learned().chains.positions)
     assert torch.equal(z, run.latents())
-    assert names == list(read_folder(data, 16).names) == run.data()["names"]
+    assert names == list(read_folder(data, 16).names) == run.data().names
     assert names[-1] == "zoë <b>.png"
 
 
@@ -184,8 +188,8 @@ def test_figures_are_pictures(run: Run) -> None:
 
 def begun(tmp_path: Path, data: Path, **settings: object) -> Run:
     images = read_folder(data, 16)
-    recipe = GeneratorRecipe(
-        data=str(data), size=16, num_steps=2, width=8, batch_size=5, iterations=3, precision="float32",
+    recipe = GeneratorSettings(
+        data=str(data), size=16, channels="3", num_steps=2, width=8, batch_size=5, iterations=3, precision="float32",
         latent_dim=2, **settings,
     )  # fmt: skip
     return Run.create(tmp_path / "run", "generator", recipe, images)
@@ -217,11 +221,11 @@ def test_a_guard_goes_on_as_it_stood(data: Path, tmp_path: Path) -> None:
     learner, guard = run.resume()
     records = advance(run, learner, guard, run.images())
     next(records)
-    guard.rollbacks, guard.rate_factor, guard.one_sign = 3, 0.25, -7
+    guard.rollbacks, guard.rate_factor, guard.one_signed = 3, 0.25, -7
     records.close()
     _, again = run.resume()
     assert again.state_dict() == guard.state_dict()
-    assert (again.rollbacks, again.rate_factor, again.one_sign, again.active) == (3, 0.25, -7, True)
+    assert (again.rollbacks, again.rate_factor, again.one_signed, again.active) == (3, 0.25, -7, True)
     assert again.good.keys() == guard.good.keys()
     assert all(torch.equal(again.good[name], tensor) for name, tensor in guard.good.items())
 
@@ -272,16 +276,16 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     for _ in advance(run, *run.resume(), run.images()):
         pass
-    assert run.learner().iteration == 3
+    assert run.learned().iteration == 3
     assert caplog.messages == []
     (run.path / "checkpoints" / "00000003" / "tensors.safetensors").write_bytes(b"")
-    assert run.learner().iteration == 2
+    assert run.learned().iteration == 2
     (message,) = caplog.messages
     assert message.startswith(f"{run.path / 'checkpoints' / '00000003' / 'tensors.safetensors'}: damaged")
     assert message.endswith("; going on from iteration 2")
     assert caplog.records[0].name.startswith("anasyn.")
     (run.path / "checkpoints" / "00000002" / "state.json").unlink()
-    with pytest.raises(InputError, match=r"00000003/.* no checkpoint here is whole: .* --overwrite"):
+    with pytest.raises(InputError, match=r"00000003/.* no checkpoint here is intact: .* --overwrite"):
         run.resume()
 
 
@@ -295,7 +299,7 @@ def test_other_versions_are_told(data: Path, tmp_path: Path, caplog: pytest.LogC
     state.write_text(json.dumps(content))
     manifest = {name: checkpoint._sha256(state.with_name(name)) for name in ("tensors.safetensors", "state.json")}
     state.with_name("manifest.json").write_text(json.dumps(manifest))
-    assert run.learner().iteration == 3
+    assert run.learned().iteration == 3
     (message,) = caplog.messages
     assert str(run.path) in message
     assert "other versions" in message
@@ -307,7 +311,7 @@ def test_other_versions_are_told(data: Path, tmp_path: Path, caplog: pytest.LogC
         (lambda state: state.pop("guard"), "guard"),
         (lambda state: state.pop("data"), "data"),
         (lambda state: state["data"].pop("digests"), "digests"),
-        (lambda state: state["guard"].pop("calm"), "calm"),
+        (lambda state: state["guard"].pop("healthy"), "healthy"),
         (lambda state: state["guard"].update(rollbacks="8"), "rollbacks"),
         (lambda state: state["guard"].update(wings=2), "wings"),
         (lambda state: state.update(guard=[]), "list"),
@@ -344,23 +348,27 @@ def test_metrics_are_taken_back_to_where_a_run_goes_on(data: Path, tmp_path: Pat
     run = begun(tmp_path, data)
     assert run.metrics() == []
     for iteration in (1, 2, 3):
-        run.log(Record(0.1 * iteration, 0.5, 0.03, {"mse": 1 / 3}, iteration, events=("told",) * (iteration == 2)))
+        metrics.append(
+            run.path / "metrics.jsonl",
+            Record(0.1 * iteration, 0.5, 0.03, {"mse": 1 / 3}, iteration, events=("told",) * (iteration == 2)),
+        )
     assert [line.get("events") for line in run.metrics()] == [None, ["told"], None]
     whole = (run.path / "metrics.jsonl").read_bytes()
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"iteration": 4, "loss": 0.')
-    run.rewind(3)
+    metrics.rewind(run.path / "metrics.jsonl", 3)
     assert (run.path / "metrics.jsonl").read_bytes() == whole
-    run.rewind(1)
+    metrics.rewind(run.path / "metrics.jsonl", 1)
     assert (run.path / "metrics.jsonl").read_bytes() == whole.splitlines(keepends=True)[0]
 
 
 def test_metrics_that_a_rollback_makes_untrue_go(data: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, data)
     for iteration in (1, 2, 3):
-        run.log(Record(0.1, 0.5, 0.03, {}, iteration))
-    run.log(Record(0.7, 0.5, 0.03, {}, 2, events=("rolled back",), rolled_back=True))
-    run.log(Record(0.8, 0.5, 0.03, {}, 3))
+        metrics.append(run.path / "metrics.jsonl", Record(0.1, 0.5, 0.03, {}, iteration))
+    record = Record(0.7, 0.5, 0.03, {}, 2, events=("rolled back",), rolled_back=True)
+    metrics.append(run.path / "metrics.jsonl", record)
+    metrics.append(run.path / "metrics.jsonl", Record(0.8, 0.5, 0.03, {}, 3))
     assert [(line["iteration"], line["loss"]) for line in run.metrics()] == [(1, 0.1), (2, 0.7), (3, 0.8)]
     assert run.metrics()[1]["events"] == ["rolled back"]
 
@@ -372,34 +380,34 @@ def test_removing_a_run_leaves_the_rest(data: Path, tmp_path: Path) -> None:
     (run.path / "figures").mkdir()
     (run.path / "figures" / "loss.png").write_text("drawn")
     (run.path / "checkpoints" / "00000009.partial").mkdir()
-    run.remove()
+    remove(run.path)
     assert list(run.path.iterdir()) == []
     for foreign in ("samples", "checkpoints", "figures"):
         (run.path / foreign).mkdir()
         (run.path / foreign / "mine.png").write_text("mine")
-    run.remove()
+    remove(run.path)
     assert {path.parent.name for path in run.path.rglob("mine.png")} == {"samples", "checkpoints", "figures"}
 
 
 def test_the_device_and_the_iterations_may_change(data: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, data)
-    asked = GeneratorRecipe(data=str(data), size=16, num_steps=2, width=8)
+    asked = GeneratorSettings(data=str(data), size=16, num_steps=2, width=8)
     before = (run.path / "config.json").stat()
-    assert run.settle(asked, "generator") == run
+    assert run.with_settings(asked, "generator") == run
     assert (run.path / "config.json").stat() == before  # not even written again
-    settled = run.settle(dataclasses.replace(asked, iterations=9, device="cpu"), "generator")
-    assert (settled.recipe.iterations, settled.recipe.device) == (9, "cpu")
+    settled = run.with_settings(dataclasses.replace(asked, iterations=9, device="cpu"), "generator")
+    assert (settled.settings.iterations, settled.settings.device) == (9, "cpu")
     assert Run.open(run.path) == settled
     with pytest.raises(InputError, match=r"^width: .* was begun with 8, got 32; only iterations may change"):
-        run.settle(dataclasses.replace(asked, width=32), "generator")
+        run.with_settings(dataclasses.replace(asked, width=32), "generator")
 
 
 def test_the_same_seed_gives_the_same_first_weights_and_leaves_torch_s_own_alone(data: Path, tmp_path: Path) -> None:
-    recipe = begun(tmp_path, data).recipe
+    recipe = begun(tmp_path, data).settings
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
-    first, second = (build_learner(recipe, torch.device("cpu")).model for _ in range(2))
-    other = build_learner(dataclasses.replace(recipe, seed=1), torch.device("cpu")).model
+    first, second = (build_learner(GENERATOR, recipe, torch.device("cpu")).model for _ in range(2))
+    other = build_learner(GENERATOR, dataclasses.replace(recipe, seed=1), torch.device("cpu")).model
     assert torch.equal(torch.random.get_rng_state(), state)
     for a, b, c in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -11,18 +11,25 @@ from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.errors import InputError
 from anasyn.learning import DescriptorLearner, GeneratorLearner
 from anasyn.mcmc.chains import mean_image
+from anasyn.methods import METHODS, DescriptorSettings, GeneratorSettings, Scale, Settings
+from anasyn.methods.synthesis import synthesize, trajectory
 from anasyn.models import Generator
-from anasyn.recipes import DescriptorRecipe, GeneratorRecipe, Recipe
+from anasyn.report.plane import latent_plane, panel
 from anasyn.rng import derive
-from anasyn.run import Run, advance, latent_plane, panel, sample, synthesize, trajectory
+from anasyn.run import Run, advance
+
+METHOD_OF = {method.settings: method.name for method in METHODS}
+
 
 COMMON = {"data": "drawn-cats", "size": 16, "num_steps": 6, "width": 8, "batch_size": 16, "iterations": 2}
 
 
-def learned(path: Path, recipe: Recipe) -> Run:
+def learned(path: Path, recipe: Settings) -> Run:
     from anasyn.data.sources import load
 
-    run = Run.create(path / "run", "any", recipe, load("drawn-cats", 16))
+    run = Run.create(
+        path / "run", METHOD_OF[type(recipe)], recipe.resolve(Scale(16, 16, False)), load("drawn-cats", 16)
+    )
     for _ in advance(run, *run.resume(), run.images()):
         pass
     return run
@@ -30,32 +37,32 @@ def learned(path: Path, recipe: Recipe) -> Run:
 
 @pytest.fixture
 def generator(tmp_path: Path) -> Run:
-    return learned(tmp_path, GeneratorRecipe(**COMMON, precision="float32", latent_dim=3))
+    return learned(tmp_path, GeneratorSettings(**COMMON, precision="float32", latent_dim=3))
 
 
 @pytest.fixture
 def descriptor(tmp_path: Path) -> Run:
     settings = {**COMMON, "batch_size": 8}
     return learned(
-        tmp_path, DescriptorRecipe(start="mean", **settings, precision="float32", scale=100.0, chains_per_image=2)
+        tmp_path, DescriptorSettings(start="mean", **settings, precision="float32", scale=100.0, chains_per_image=2)
     )
 
 
 def test_a_generator_s_samples_are_f_of_normal_z(generator: Run) -> None:
-    learner = generator.learner()
+    learner = generator.learned()
     assert isinstance(learner, GeneratorLearner)
     z = torch.randn(5, 3, generator=derive(4, "sample"))
     with torch.no_grad():
-        assert torch.equal(sample(generator, 5, seed=4), learner.model(z))
-    assert sample(generator, 300, seed=4).shape == (300, 3, 16, 16)
-    assert len({float(image.sum()) for image in sample(generator, 300, seed=4)}) == 300
+        assert torch.equal(generator.sample(5, seed=4), learner.model(z))
+    assert generator.sample(300, seed=4).shape == (300, 3, 16, 16)
+    assert len({float(image.sum()) for image in generator.sample(300, seed=4)}) == 300
 
 
 def test_a_descriptor_s_samples_are_chains_from_the_images_in_turn(descriptor: Run) -> None:
-    learner = descriptor.learner()
+    learner = descriptor.learned()
     assert isinstance(learner, DescriptorLearner)
     images = to_float(descriptor.images().pixels)
-    samples = sample(descriptor, 18, seed=4)
+    samples = descriptor.sample(18, seed=4)
     _, synthesized = synthesize(learner, torch.arange(18) % 16, images[torch.arange(18) % 16], rng=derive(4, "sample"))
     assert torch.equal(samples, synthesized)
     assert not torch.equal(samples[0], samples[16])
@@ -67,7 +74,7 @@ def test_a_descriptor_s_samples_are_chains_from_the_images_in_turn(descriptor: R
 
 
 def test_a_trajectory_goes_from_the_start_to_where_synthesis_ends(descriptor: Run) -> None:
-    learner = descriptor.learner()
+    learner = descriptor.learned()
     assert isinstance(learner, DescriptorLearner)
     before = {name: tensor.clone() for name, tensor in learner.chains.state_dict().items()}
     images = to_float(descriptor.images().pixels[:4])
@@ -86,7 +93,7 @@ def test_a_trajectory_goes_from_the_start_to_where_synthesis_ends(descriptor: Ru
 
 
 def test_the_chains_of_an_image_have_its_own_step_size(descriptor: Run) -> None:
-    learner = descriptor.learner()
+    learner = descriptor.learned()
     assert isinstance(learner, DescriptorLearner)
     images = to_float(descriptor.images().pixels[:4])
     learner.chains.step_sizes = torch.full((32,), 1e-9)
@@ -99,11 +106,11 @@ def test_images_that_changed_are_refused(descriptor: Run, monkeypatch: pytest.Mo
     others = ImageSet(tuple(f"{k}.png" for k in range(16)), draw_cats(drawn_factors(16, seed=1), 16))
     monkeypatch.setattr("anasyn.run.directory.load", lambda *_, **__: others)
     with pytest.raises(InputError, match=r"added 0\.png, 1\.png.* and 8 more, gone .* and 8 more.*--accept-new-data"):
-        sample(descriptor, 1, seed=0)
-    same_names = ImageSet(tuple(descriptor.data()["names"]), others.pixels)
+        descriptor.sample(1, seed=0)
+    same_names = ImageSet(tuple(descriptor.data().names), others.pixels)
     monkeypatch.setattr("anasyn.run.directory.load", lambda *_, **__: same_names)
     with pytest.raises(InputError, match=rf"changed {same_names.names[0]}, .* and 8 more\)"):
-        sample(descriptor, 1, seed=0)
+        descriptor.sample(1, seed=0)
 
 
 # ------------------------------------------------------------------------------------------- the plane
@@ -182,7 +189,7 @@ def test_a_folder_s_images_are_those_the_run_began_with(tmp_path: Path) -> None:
     for number, image in enumerate(draw_cats(drawn_factors(3), 16)):
         save_image(tmp_path / "data" / f"{number}.png", image)
     settings = {**COMMON, "data": str(tmp_path / "data"), "batch_size": 3}
-    recipe = GeneratorRecipe(**settings, precision="float32", latent_dim=2)
+    recipe = GeneratorSettings(**settings, channels="3", precision="float32", latent_dim=2)
     run = Run.create(tmp_path / "run", "generator", recipe, read_folder(tmp_path / "data", 16))
     assert torch.equal(run.images().pixels, draw_cats(drawn_factors(3), 16))
     (tmp_path / "data" / "0.png").rename(tmp_path / "data" / "9.png")  # another order is another data set

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from . import checks
+from . import adaptation, calibration, joint, leapfrog, moments, single
 from .cases import CASES
 
 CHECKS: dict[str, Callable[[], None]] = {
     **{
-        f"moments, {name}, {case}": lambda case=case, name=name: checks.check_moments(case, name)
+        f"moments, {name}, {case}": lambda case=case, name=name: moments.check_moments(case, name)
         for name, case in [
             ("Langevin", "linear posterior 2-d"),
             ("MALA", "linear posterior 2-d"),
@@ -27,24 +27,27 @@ CHECKS: dict[str, Callable[[], None]] = {
         ]
     },
     **{
-        f"distribution, {name}, {case}": lambda case=case, name=name: checks.check_distribution(case, name)
+        f"distribution, {name}, {case}": lambda case=case, name=name: moments.check_distribution(case, name)
         for name in ("MALA", "HMC")
         for case in ("bimodal 1-d", "linear posterior 2-d")
     },
     **{
-        f"calibration, {name}, {generator}": lambda g=generator, name=name: checks.check_calibration(g, name)
-        for generator, name in checks.CALIBRATED
+        f"calibration, {name}, {generator}": lambda g=generator, name=name: calibration.check_calibration(g, name)
+        for generator, name in calibration.CALIBRATED
     },
-    **{f"joint, {name}": lambda name=name: checks.check_joint(name) for name in checks.JOINT_KERNELS},
-    **{f"own step sizes, {name}": lambda name=name: checks.check_own_step_sizes(name) for name in checks.SINGLE},
-    **{f"independence, {name}": lambda name=name: checks.check_independent_chains(name) for name in checks.SINGLE},
-    **{f"frozen, {name}": lambda name=name: checks.check_frozen(name) for name in checks.SINGLE},
-    "temperature": checks.check_temperature,
-    "leapfrog: reversible": lambda: checks.check_reversible("banana"),
-    "leapfrog: volume": lambda: checks.check_volume("banana"),
-    "leapfrog: energy": lambda: checks.check_energy_order("banana"),
-    "adaptation, MALA": lambda: checks.check_adaptation("1-d", "MALA", 1e-4),
-    "adaptation, HMC": lambda: checks.check_adaptation("1-d", "HMC", 1e-4),
+    **{f"joint, {name}": lambda name=name: joint.check_joint(name) for name in joint.JOINT_KERNELS},
+    "joint, MALA, fewer": lambda: joint.check_joint("MALA", **joint.FEWER),
+    "step of the weights": joint.check_weight_step,
+    "start without a graph": single.check_detached,
+    **{f"own step sizes, {name}": lambda name=name: single.check_own_step_sizes(name) for name in single.SINGLE},
+    **{f"independence, {name}": lambda name=name: single.check_independent_chains(name) for name in single.SINGLE},
+    **{f"frozen, {name}": lambda name=name: single.check_frozen(name) for name in single.SINGLE},
+    "temperature": single.check_temperature,
+    "leapfrog: reversible": lambda: leapfrog.check_reversible("banana"),
+    "leapfrog: volume": lambda: leapfrog.check_volume("banana"),
+    "leapfrog: energy": lambda: leapfrog.check_energy_order("banana"),
+    "adaptation, MALA": lambda: adaptation.check_adaptation("1-d", "MALA", 1e-4),
+    "adaptation, HMC": lambda: adaptation.check_adaptation("1-d", "HMC", 1e-4),
 }
 
 
@@ -97,6 +100,7 @@ LANGEVIN = ("calibration, Langevin, linear", "calibration, Langevin, nonlinear")
 ADJUSTED = (*MALA, *HMC)
 POSTERIOR = tuple(f"moments, {name}, linear posterior 2-d" for name in ("Langevin", "MALA", "HMC"))
 JOINT = ("joint, MALA", "joint, HMC")
+QUICK_JOINT = ("joint, MALA, fewer", *JOINT)
 MOVE = "position = position + epsilon * momentum"
 KEPT = "State(position, value, gradient, state.step_size)"
 
@@ -223,22 +227,24 @@ FAULTS: dict[str, Fault] = {
         ("adaptation, MALA", "adaptation, HMC"),
     ),
     "warm chains stored under the wrong index": Fault(
-        WARM + "store", {"self.positions[index] = position": "self.positions[index] = position.flip(0)"}, JOINT
+        WARM + "store", {"self.positions[index] = position": "self.positions[index] = position.flip(0)"}, QUICK_JOINT
     ),
     "chains cold where they should be warm": Fault(
-        WARM + "start", {"return self.positions[index]": "return torch.randn_like(self.positions[index])"}, JOINT
+        WARM + "start", {"return self.positions[index]": "return torch.randn_like(self.positions[index])"}, QUICK_JOINT
     ),
     "chains under other images' posteriors": Fault(
         LEARNER,
         {"lambda z: self.model.log_joint(z, images)": "lambda z: self.model.log_joint(z, images.roll(1, 0))"},
-        JOINT,
+        QUICK_JOINT,
     ),
-    "learning gradient of the wrong sign": Fault(LEARNER, {"loss.backward()": "(-loss).backward()"}, JOINT),
+    "learning gradient of the wrong sign": Fault(
+        LEARNER, {"loss.backward()": "(-loss).backward()"}, ("step of the weights", *JOINT)
+    ),
     "learning gradient with σ for σ²": Fault(
-        LEARNER, {"/ (2 * self.model.sigma**2)": "/ (2 * self.model.sigma)"}, JOINT
+        LEARNER, {"/ (2 * self.model.sigma**2)": "/ (2 * self.model.sigma)"}, ("step of the weights", *JOINT)
     ),
     "gradient through the chain's start": Fault(
-        KERNEL + "init", {"State(position.detach(),": "State(position,"}, JOINT
+        KERNEL + "init", {"State(position.detach(),": "State(position,"}, ("start without a graph", *JOINT)
     ),
 }
 

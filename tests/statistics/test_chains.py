@@ -2,23 +2,27 @@
 
 import pytest
 
-from . import checks
+from . import single
 
 
-@pytest.mark.parametrize("kernel", checks.SINGLE)
+@pytest.mark.parametrize("kernel", single.SINGLE)
 def test_chains_are_independent(kernel):
-    checks.check_independent_chains(kernel)
+    single.check_independent_chains(kernel)
 
 
-@pytest.mark.parametrize("kernel", checks.SINGLE)
+@pytest.mark.parametrize("kernel", single.SINGLE)
 def test_each_chain_has_its_own_step_size(kernel):
-    checks.check_own_step_sizes(kernel)
+    single.check_own_step_sizes(kernel)
 
 
-@pytest.mark.parametrize("kernel", checks.SINGLE)
+@pytest.mark.parametrize("kernel", single.SINGLE)
 def test_step_sizes_are_frozen_while_drawing(kernel):
-    checks.check_frozen(kernel)
+    single.check_frozen(kernel)
 
 
 def test_temperature():
-    checks.check_temperature()
+    single.check_temperature()
+
+
+def test_chains_carry_no_graph():
+    single.check_detached()

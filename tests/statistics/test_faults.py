@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from . import checks
+from . import comparing, false_alarms
 from .faults import CHECKS, FAULTS, table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
@@ -21,7 +21,7 @@ PAIRS = [
 def test_planted_fault_is_caught(fault, check, monkeypatch):
     """By the very function that the right package passes; calibration says so at p < 1e-8."""
     FAULTS[fault].plant(monkeypatch)
-    with pytest.raises(checks.Caught) as caught:
+    with pytest.raises(comparing.Caught) as caught:
         CHECKS[check]()
     assert caught.value.strength > (2 if check.startswith("calibration") else 1)  # log 1e-8 / log 1e-4 = 2
 
@@ -38,9 +38,9 @@ def test_the_documents_table_is_the_codes():
 
 def test_the_suites_false_alarm_rate_is_below_one_in_ten_thousand_and_as_documented():
     """Bonferroni over the comparisons that the tables really hold."""
-    rate = checks.false_alarm_rate()
+    rate = false_alarms.false_alarm_rate()
     assert rate < 1e-4
     document = DOCUMENT.read_text()
-    for name, family in checks.families().items():
+    for name, family in false_alarms.families().items():
         assert f"| {name} | {family.comparisons} | {family.single:.1e} | {family.rate:.1e} |" in document
     assert f"**{rate:.1e}**" in document

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from . import cases, checks
+from . import cases, comparing, moments
 from .cases import CASES, FAST, KERNELS, tensor
 
 
@@ -16,13 +16,13 @@ def marked(case: str) -> object:
 @pytest.mark.parametrize("case", [*map(marked, CASES)])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_moments_quantiles_and_log_density(kernel, case):
-    checks.check_moments(case, kernel)
+    moments.check_moments(case, kernel)
 
 
 @pytest.mark.parametrize("case", [*map(marked, CASES)])
 @pytest.mark.parametrize("kernel", ["MALA", "HMC"])
 def test_distribution(kernel, case):
-    checks.check_distribution(case, kernel)
+    moments.check_distribution(case, kernel)
 
 
 # ---- the truths themselves
@@ -83,7 +83,7 @@ def test_the_law_of_unadjusted_langevin_does_not_depend_on_the_grid(name):
 def test_the_standard_errors_are_honest():
     """z-scores of mean, variance, quantiles and log-density over 100 dimensions have a mean square of 1 within 0.25."""
     case = CASES["100-d"]
-    values = case.functionals(checks.sample(case, "HMC", checks.Size(chains=100, draws=60), 7))
-    estimates = np.array([checks.mean_error(values[..., j]) for j in range(values.shape[-1])])
+    values = case.functionals(moments.sample(case, "HMC", moments.Size(chains=100, draws=60), 7))
+    estimates = np.array([comparing.mean_error(values[..., j]) for j in range(values.shape[-1])])
     scores = (estimates[:, 0] - case.expected("HMC")) / estimates[:, 1]
     assert (scores**2).mean() == pytest.approx(1, abs=0.25)

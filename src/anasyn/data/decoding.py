@@ -17,20 +17,19 @@ from ..errors import InputError
 
 __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode", "opened", "printable", "quiet", "read_image"]
 
+# Of Pillow's forty decoders only these are given bytes of unknown origin.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""The only ones of Pillow's forty decoders that are given bytes of unknown origin."""
-
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
 
-# What Pillow raises on damaged files: on the first line its own errors, on the second those of its parsing (struct,
-# zlib, a tag that is missing or of the wrong type), which it does not catch.
+# What Pillow raises on damaged files: first its own errors, then those of its parsing, which it does not catch (struct,
+# zlib, a tag that is missing or of the wrong type).
 _DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError,
            EOFError, LookupError, OverflowError, TypeError, struct.error, zlib.error)  # fmt: skip
 
 
 def read_image(path: Path | str) -> Image.Image:
-    """One image file as RGB: the first frame of an animation, turned upright, and white where it is transparent.
+    """Reads one image file as RGB: the first frame if it is animated, turned upright, and white where transparent.
 
     Raises:
         InputError: the file is missing, damaged, too large, or not an image in a known format.
@@ -41,37 +40,37 @@ def read_image(path: Path | str) -> Image.Image:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the warnings of Pillow and libtiff: image sizes are checked here, and whatever matters is an error."""
-    # Filters and handlers belong to the process, not to a thread: enter this around a pool of threads, not within.
+    """Silences the warnings of Pillow and libtiff: sizes are checked in this module, and real faults raise errors."""
+    # Filters and handlers belong to the process, not to a thread: enter this around a pool of threads, not inside it.
     log, silent = logging.getLogger("PIL"), logging.NullHandler()
     log.addHandler(silent)
-    printing = _libtiff_handlers((None, None))
+    previous = _libtiff_handlers((None, None))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
     finally:
-        _libtiff_handlers(printing)
+        _libtiff_handlers(previous)
         log.removeHandler(silent)
 
 
 def _libtiff_handlers(handlers: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """Replaces libtiff's error and warning handlers, which print to standard error, and returns those before."""
+    """Replaces libtiff's error and warning handlers, which print to standard error, and returns the previous ones."""
     library = ctypes.CDLL(_imaging.__file__)  # Pillow's extension module: libtiff's symbols are found through it
-    before: list[int | None] = []
+    previous: list[int | None] = []
     for name, handler in zip(("TIFFSetErrorHandler", "TIFFSetWarningHandler"), handlers, strict=False):
         try:
             exchange = library[name]
         except AttributeError:  # this build of Pillow hides libtiff or has none
             break
         exchange.argtypes, exchange.restype = (ctypes.c_void_p,), ctypes.c_void_p
-        before.append(exchange(handler))
-    return tuple(before)
+        previous.append(exchange(handler))
+    return tuple(previous)
 
 
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[Image.Image]:
-    """An image file with its header read and its size checked; a fault in the block is raised as an `InputError`."""
+    """Opens an image file and checks its size; faults here and in the block, where it is decoded, are `InputError`s."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -95,20 +94,15 @@ def decode(path: Path, name: str, least: int | None = None) -> Image.Image:
         if least is not None:
             image.draft(None, (least, least))  # a square, as the image may be stored on its side
         ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        image = _deep_grey(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+        upright = _deep_grey(image) if image.mode.startswith(("I", "F")) else image
+        if upright.has_transparency_data:
+            white = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(white, upright.convert("RGBA"))
+        return upright.convert("RGB")
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:
-    """Grey levels of 16 or 32 bits, or floats, in 8 bits; Pillow's own conversion would clip them at 255."""
+    """Converts grey levels of 16 or 32 bits, or floats, to 8 bits; Pillow's own conversion would clip them at 255."""
     levels = np.asarray(image)
     if not np.isfinite(levels).all():
         raise ValueError("a pixel is not a finite number")
@@ -124,6 +118,6 @@ def _deep_grey(image: Image.Image) -> Image.Image:
 
 
 def printable(name: Path | str) -> str:
-    """A name on one line, whatever its bytes; backslashes are escaped too, so that names stay unique."""
+    """A name with unprintable characters escaped, and backslashes too, so that different names stay different."""
     shown = Path(name).as_posix()
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in shown)

@@ -17,11 +17,10 @@ from .resizing import Fit, Size, checked, resized
 
 __all__ = ["load_images", "read_folder", "smaller_sides"]
 
-# The formats of the last five cannot be decoded, but such files are reported: photographs from telephones have them.
+# The last five cannot be decoded, but such files are reported as skipped, since telephones produce them.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif",
             ".heic", ".heif", ".avif", ".jp2", ".jxl")  # fmt: skip
-FEWEST = 2
-"""The smallest number of images that makes a set."""
+FEWEST = 2  # images in a set
 
 
 def read_folder(
@@ -69,7 +68,7 @@ def read_folder(
     names = tuple(files[index][0] for index in kept)
     array = array[kept] if skipped else array
     if is_grey[kept].all():
-        array = array[..., :1].copy()  # the other two channels are released
+        array = array[..., :1].copy()  # a copy, so that the other two channels are freed
     return ImageSet(names, torch.from_numpy(array).permute(0, 3, 1, 2), skipped, _labels(names))
 
 
@@ -78,13 +77,13 @@ def load_images(
 ) -> Tensor:
     """The images of a folder as float32 (n, c, H, W) in [−1, 1], in natural order of their names.
 
-    The arguments and errors are those of `read_folder`, which also tells the names of the images and what was skipped.
+    The arguments and errors are those of `read_folder`, which also returns the images' names and the files skipped.
     """
     return to_float(read_folder(folder, size, fit=fit, channels=channels, strict=strict).pixels)
 
 
 def smaller_sides(folder: Path | str) -> list[int]:
-    """The smaller side in pixels of each image in a folder, read from the headers alone.
+    """The smaller side, in pixels, of each image in a folder, read from the file headers alone.
 
     Raises:
         InputError: the folder cannot be read or has fewer than two images.
@@ -105,8 +104,8 @@ def _image_files(folder: Path) -> list[tuple[str, Path]]:
     """The printable name and the path of every image file in a folder, in natural order: 2 before 10."""
     shown = printable(folder)
     if not os.path.isdir(folder):  # unlike Path.is_dir, also False where access is denied
-        what = "is a file" if os.path.exists(folder) else "is not there"
-        raise InputError(f"{shown}: {what}; expected a folder with at least {FEWEST} images in it")
+        fault = "is a file" if os.path.exists(folder) else "is not there"
+        raise InputError(f"{shown}: {fault}; expected a folder with at least {FEWEST} images in it")
 
     def refuse(error: OSError) -> None:
         shown = printable(error.filename)
@@ -124,12 +123,12 @@ def _image_files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _natural(name: str) -> list[str | int]:
-    parts = re.split("([0-9]+)", name.casefold())  # text and digits alternate, so that like is compared with like
+    parts = re.split("([0-9]+)", name.casefold())  # text and digits alternate: numbers are compared with numbers
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def _labels(names: Sequence[str]) -> tuple[str, ...] | None:
-    """The images' top-level folders as their classes, where these are two or more and no image lies outside them."""
+    """Each image's top-level folder as its class, if there are two or more and every image lies in one."""
     labels = tuple(name.partition("/")[0] for name in names)
     return labels if all("/" in name for name in names) and len(set(labels)) >= 2 else None
 

@@ -17,7 +17,7 @@ class ImageSet:
     """A set of images of one size.
 
     Args:
-        names: file names relative to the folder, in natural order, unique and printable.
+        names: file names relative to the folder, in natural order (2 before 10), unique and printable.
         pixels: the images, uint8 (n, c, H, W), c = 1 or 3.
         skipped: one line for each file that was skipped, with its name and the reason.
         labels: the class name of each image, or None if the images have no classes.
@@ -39,7 +39,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of the shape and of the digests in order, which identifies the data set; names do not count."""
+        """The SHA-256 of the shape and of the digests in order; it identifies the data set whatever the names."""
         content = [str(tuple(self.pixels.shape)), *self.digests]
         return hashlib.sha256(" ".join(content).encode()).hexdigest()
 
@@ -56,7 +56,7 @@ def to_float(pixels: Tensor) -> Tensor:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Stored images as `to_float` converts them; floats keep their values. Images become channels-last in memory."""
+    """Converts uint8 as `to_float` does; floats keep their values. Images become channels-last in memory."""
     if images.dtype == torch.uint8:
         return to_float(images)
     return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images

@@ -1,4 +1,4 @@
-"""Resizing: an image of any size as an array of the height, width and number of channels asked for."""
+"""Resizing: an image of any size becomes an array of a given height, width and number of channels."""
 
 from typing import Literal
 
@@ -10,22 +10,13 @@ from ..errors import InputError
 
 __all__ = ["SIDES", "Fit", "Size", "checked", "resized"]
 
-SIDES = range(8, 1025)
-"""The heights and widths, in pixels, that images may be resized to."""
-
-Size = int | tuple[int, int]
-"""The side of a square, or (height, width), in pixels."""
-
-Fit = Literal["crop", "stretch"]
-"""What is resized: the largest centred box of the right aspect ratio, or the whole image."""
+SIDES = range(8, 1025)  # the heights and widths, in pixels, that images may be resized to
+Size = int | tuple[int, int]  # the side of a square, or (height, width), in pixels
+Fit = Literal["crop", "stretch"]  # resize the largest centred box of the right aspect ratio, or the whole image
 
 
 def checked(size: Size, fit: Fit, channels: int | None) -> tuple[int, int]:
-    """The height and width that are asked for.
-
-    Raises:
-        InputError: the size, the fit or the number of channels is not one of those allowed.
-    """
+    """The height and width of a size; raises `InputError` if the size, the fit or ``channels`` is not allowed."""
     sides = size if isinstance(size, tuple) else (size, size)
     if len(sides) != 2 or not all(isinstance(side, int) and side in SIDES for side in sides):
         expected = f"an integer from {SIDES[0]} to {SIDES[-1]} (pixels), or a pair of them (height, width)"
@@ -48,7 +39,7 @@ def resized(image: Image.Image, height: int, width: int, fit: Fit, channels: int
 
 
 def _centred_box(image_width: int, image_height: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the largest box, in whole pixels, of aspect ratio width : height."""
+    """(left, top, right, bottom) of the largest centred box, in whole pixels, of aspect ratio width : height."""
     box_width = min(image_width, max(1, image_height * width // height))
     box_height = min(image_height, max(1, image_width * height // width))
     left, top = (image_width - box_width) // 2, (image_height - box_height) // 2

@@ -1,4 +1,4 @@
-"""The data of a run, given by one word: a folder of images, a published set, or a drawn one."""
+"""The data of a run, named by one word: a folder of images, a published set, or a drawn one."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,7 @@ from .resizing import Fit, Size, checked, resized
 
 __all__ = ["DRAWN_IMAGES", "full", "load", "named", "smaller_side"]
 
-DRAWN_IMAGES = 16
-"""The number of images in a drawn set: few, as in a set of one's own photographs."""
+DRAWN_IMAGES = 16  # as few as in a small set of one's own photographs
 
 
 def named() -> dict[str, str]:
@@ -32,7 +31,7 @@ def named() -> dict[str, str]:
 
 
 def full(data: str) -> str:
-    """A set's name as it is, or the absolute path of a folder, which is valid in any working directory."""
+    """The name of a named set, or the absolute path of a folder, which is valid in any working directory."""
     return data if data in named() else str(Path(data).resolve())
 
 
@@ -48,11 +47,11 @@ def smaller_side(data: str) -> int | None:
 def load(data: str, size: Size, *, fit: Fit = "crop", channels: int | None = 3, strict: bool = False) -> ImageSet:
     """The images of a folder or of a named set.
 
-    A drawn set is read as a folder of its images would be: drawn as squares of the larger side, and then fitted.
+    A drawn set is drawn as squares of the larger side and then fitted, as a folder of its images would be.
 
     Args:
         data: a set's name or a folder's path; anything that contains a separator is a path.
-        size: side of a square or (height, width) in pixels, each from 8 to 1024; at least 16 for a drawn set's larger.
+        size: side of a square or (height, width) in pixels, each from 8 to 1024; a drawn set's larger at least 16.
         fit: ``crop`` takes the largest centred box of the right aspect ratio, ``stretch`` the whole image.
         channels: 3 for RGB, 1 for grey (colour becomes its luma), None for 1 if every image is grey and 3 otherwise.
         strict: refuse a file that cannot be read, which is otherwise skipped.

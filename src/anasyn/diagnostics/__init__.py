@@ -1,10 +1,10 @@
-"""What chains say of a learned model: whether they mix, where they go, and what the model may be called."""
+"""Diagnosis of a learned model by MCMC: whether its chains mix, where they go, and what can be concluded from them."""
 
 from .chains import ChainDraws, effective_sample_size, r_hat
-from .descriptor import DescriptorDiagnosis, LongRun, Stein, diagnose_descriptor, stein
+from .descriptor import DescriptorDiagnosis, diagnose_descriptor
 from .gap import Gap, energy_gap
 from .generator import GeneratorDiagnosis, diagnose_generator
-from .kernels import Comparison, compare_kernels, ess_per_gradient
+from .long_run import LongRun, Stein, stein
 from .modes import OtherMode
 from .prior import Aggregate, aggregate
 from .runs import diagnose
@@ -13,7 +13,6 @@ from .verdict import Distances, judge
 __all__ = [
     "Aggregate",
     "ChainDraws",
-    "Comparison",
     "DescriptorDiagnosis",
     "Distances",
     "Gap",
@@ -22,13 +21,11 @@ __all__ = [
     "OtherMode",
     "Stein",
     "aggregate",
-    "compare_kernels",
     "diagnose",
     "diagnose_descriptor",
     "diagnose_generator",
     "effective_sample_size",
     "energy_gap",
-    "ess_per_gradient",
     "judge",
     "r_hat",
     "stein",

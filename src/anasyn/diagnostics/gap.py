@@ -1,4 +1,4 @@
-"""The course of d_t = mean f(data) − mean f(samples) in learning."""
+"""The energy gap d_t = mean f(data) − mean f(samples) over the iterations of learning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,37 +13,35 @@ __all__ = ["Gap", "energy_gap"]
 Finding = Literal["wanders around 0", "is one-signed", "is one-signed and grows", "drifts", "swings from side to side"]
 
 ONE_SIDED = 0.9
-"""Share of one sign from which d_t is said to be one-signed."""
+"""Share of values of the same sign from which d_t counts as one-signed."""
 
 TREND = 2.0
-"""Trend over the window, in spreads, from which d_t is said to grow or fall."""
+"""Trend over the window, in spreads, from which d_t counts as growing or falling."""
 
 TOO_HIGH = -0.4
-"""Autocorrelation at lag 1 below which the learning rate is said to be too high."""
+"""Autocorrelation at lag 1 below which the learning rate counts as too high."""
 
-MOST = 1000  # values of which every pair gives a slope
+MAX_VALUES = 1000  # evenly spaced, for the slopes of all their pairs
 
 
 @dataclass(frozen=True)
 class Gap:
-    """d_t over the last half of learning."""
+    """d_t over the second half of learning."""
 
     num: int  # iterations
     mean: float
-    spread: float  # 1.4826 · median absolute deviation from the trend: the standard deviation of a normal
-    trend: float  # Theil-Sen slope times the window's length, in spreads
+    spread: float  # 1.4826 · median absolute deviation from the trend; the standard deviation if normal
+    trend: float  # Theil–Sen slope times the length of the window, in spreads
     share_of_one_sign: float  # 0.5 to 1
-    autocorrelation: float  # at lag 1, of what the trend leaves
+    autocorrelation: float  # at lag 1, after removing the trend
     finding: Finding
 
 
 def energy_gap(values: Sequence[float]) -> Gap | None:
-    """Whether d_t wanders around 0, as it does while sampling and learning keep pace; None of fewer than 20 values.
+    """Describes d_t in the second half of learning; None for fewer than 20 values, d_t of each iteration in order.
 
-    One-signed and growing means collapse; a strongly negative autocorrelation, a learning rate that is too high.
-
-    Args:
-        values: d_t of each iteration, in order; the last half is judged.
+    It wanders around 0 while sampling and learning keep pace. If it is one-signed and grows, learning collapses; a
+    strongly negative autocorrelation means that the learning rate is too high.
 
     Source: Nijkamp et al. 2020; Theil 1950, Sen 1968 for the slope.
     """
@@ -51,7 +49,7 @@ def energy_gap(values: Sequence[float]) -> Gap | None:
         return None
     d = torch.tensor(values[len(values) // 2 :], dtype=torch.float64)
     t = torch.arange(len(d), dtype=torch.float64)
-    chosen = evenly(len(d), MOST)
+    chosen = evenly(len(d), MAX_VALUES)
     later, earlier = torch.triu_indices(len(chosen), len(chosen), 1).flip(0)
     slope = ((d[chosen[later]] - d[chosen[earlier]]) / (t[chosen[later]] - t[chosen[earlier]])).median()
     rest = d - slope * t

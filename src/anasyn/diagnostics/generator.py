@@ -1,6 +1,6 @@
-"""How a generator's inference stands at its learned weights: mixing, stability, modes, and z against its prior."""
+"""A generator's inference with its learned weights: mixing, stability, modes, and whether z fits its prior."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,16 +19,16 @@ from .prior import Aggregate, aggregate
 __all__ = ["MASS", "R_HAT", "GeneratorDiagnosis", "diagnose_generator"]
 
 R_HAT = 1.1
-"""R-hat below which the chains of an image are said to mix.
+"""R-hat below which the chains of an image count as mixing.
 
-Gelman and Rubin's 1.1, not the 1.01 of Vehtari et al. 2021: four chains of 200 draws have effective sizes about 100,
-at which chains that agree in truth reach 1.05.
+Gelman and Rubin's 1.1, not the 1.01 of Vehtari et al. 2021: four chains of 200 draws have an effective sample size of
+about 100, at which R-hat reaches 1.05 even for chains of the same distribution.
 """
 
 MASS = 10.0
-"""Nats below the inferred z's mode beyond which another mode holds no mass to speak of: e^−10 = 5 · 10⁻⁵."""
+"""Nats below the mode of the inferred z beyond which another mode has negligible mass: e^−10 = 5 · 10⁻⁵."""
 
-MOST_IMAGES = 16
+MAX_IMAGES = 16
 NUM_CHAINS = 4
 SPREAD = 3.0  # posterior standard deviations
 NUM_STARTS = 256
@@ -36,28 +36,28 @@ NUM_STARTS = 256
 
 @dataclass(frozen=True)
 class GeneratorDiagnosis:
-    """What `diagnose_generator` found; tuples have one entry an image."""
+    """The result of `diagnose_generator`; tuples of numbers have one entry for each image."""
 
     verdict: str
     reasons: tuple[str, ...]
     protocol: str
     names: tuple[str, ...]
     num_images: int  # of the whole set
-    step_size: tuple[float, ...]  # of MALA, found at the learned weights
+    step_size: tuple[float, ...]  # of MALA, adapted at the learned weights
     acceptance_rate: tuple[float, ...]
-    ess_per_1000_gradients: tuple[float, ...]  # of the worst coordinate
-    r_hat: tuple[float, ...]  # of the chains around the inferred z, worst coordinate
-    fresh_r_hat: tuple[float, ...]  # of the chains from fresh starts
+    ess_per_1000_gradients: tuple[float, ...]  # in the worst coordinate
+    r_hat: tuple[float, ...]  # of the chains around the inferred z, in the worst coordinate
+    fresh_r_hat: tuple[float, ...]  # of the chains from N(0, I)
     lambda_max: tuple[float, ...]  # of the posterior, at the inferred z
     stability_limit: tuple[float, ...]  # of δ, 2/√λ_max
-    other_modes: tuple[OtherMode, ...]  # one for each chain that ended in another mode
+    other_modes: tuple[OtherMode, ...]  # one for each chain that ended in one
     prior: Aggregate
     chains: ChainDraws = field(repr=False)  # around the inferred z
-    fresh_chains: ChainDraws = field(repr=False)  # from fresh starts
+    fresh_chains: ChainDraws = field(repr=False)  # from N(0, I)
 
     @property
     def multimodal(self) -> tuple[str, ...]:
-        """The images at which chains ended in another mode than the inferred z's, by name."""
+        """The names of the images of which a chain ended in another mode than that of the inferred z."""
         found = {mode.image for mode in self.other_modes}
         return tuple(name for name in self.names if name in found)
 
@@ -68,16 +68,15 @@ class GeneratorDiagnosis:
 
     @property
     def fresh_inference_data(self) -> Any:
-        """The chains from fresh starts, likewise."""
+        """The chains from N(0, I), likewise."""
         return self.fresh_chains.inference_data(self.names)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the chains, as JSON can hold it: null where a number is not finite."""
-        # Without the chains first: asdict copies what it is given.
+        """Everything but the chains, for JSON; a number that is not finite is None."""
         plain = {name: value for name, value in vars(self).items() if not isinstance(value, ChainDraws)}
         plain["other_modes"] = [asdict(mode) for mode in self.other_modes]
         plain["prior"] = asdict(self.prior)
-        return {"model": "generator", **finite(plain), "multimodal": list(self.multimodal)}
+        return {**finite(plain), "multimodal": list(self.multimodal)}
 
 
 def diagnose_generator(
@@ -90,37 +89,36 @@ def diagnose_generator(
     num_draws: int = 200,
     rng: torch.Generator,
 ) -> GeneratorDiagnosis:
-    """Runs MALA at the learned weights from two kinds of starts, and holds the inferred z against N(0, I).
+    """Runs MALA with the learned weights from two kinds of starts, and compares the inferred z with N(0, I).
 
-    Mixing within a mode is told by four chains an image that start around the inferred z, at z_i + 3 posterior
-    standard deviations (by J = ∂f/∂z at z_i). Other modes are looked for by four chains an image that start at
-    z ~ N(0, I), the best peaks of log p(Y, z) among `NUM_STARTS`; a chain is in another mode if log p falls by
-    `BARRIER` nats between its highest point and z_i. That none is found does not show that there is none.
+    Four chains for each image start around its inferred z, 3 posterior standard deviations away, and show whether
+    chains mix within a mode. Four others start at the best peaks of log p(Y, z) among `NUM_STARTS` z ~ N(0, I) and
+    look for other modes. A chain is in another mode if log p falls by `BARRIER` nats between its highest point and z_i.
+    There may be modes that no chain finds.
 
     Args:
-        model: the generator, at its learned weights; in float32.
-        images: Y, (n, *event), uint8 or float in [−1, 1]. Of more than `MOST_IMAGES` an evenly spaced part is used.
+        model: the generator with its learned weights, in float32.
+        images: Y, (n, *event), uint8 or float in [−1, 1]; chains run for at most `MAX_IMAGES`, evenly spaced.
         z: the inferred latent factors, (n, d), on the model's device.
         names: of the images.
-        num_warm_up: transitions in which step sizes are found; they are the burn-in too.
-        num_draws: of each chain.
+        num_warm_up: transitions in which step sizes are adapted, which also serve as burn-in.
+        num_draws: draws of each chain.
         rng: on the device of ``z``.
 
     Raises:
         InputError: arviz is missing.
         ValueError: numbers of images, z and names differ.
     """
-    arviz()  # told before the chains have run
+    arviz()  # raises before the chains run
     if not len(images) == len(z) == len(names):
-        raise ValueError(
-            f"z, names: expected one for each of {len(images)} images, got {len(z)} z and {len(names)} names"
-        )
+        got = f"{len(z)} z and {len(names)} names"
+        raise ValueError(f"z, names: expected one for each of {len(images)} images, got {got}")
     on_cpu = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng, device=rng.device)))
     prior = aggregate(z, rng=on_cpu)
-    chosen = evenly(len(images), MOST_IMAGES)
+    chosen = evenly(len(images), MAX_IMAGES)
     names, num_images = tuple(names[i] for i in chosen.tolist()), len(images)
     images, z = as_float(images[chosen.to(images.device)].to(z.device)), z[chosen.to(z.device)]
-    kernel = mcmc.MALA(0.1)  # any will do: the warm-up moves it threefold a step at first
+    kernel = mcmc.MALA(0.1)  # arbitrary: at first, the warm-up changes it up to threefold in a step
     with frozen(model):
 
         def log_posterior(position: Tensor) -> Tensor:
@@ -135,26 +133,23 @@ def diagnose_generator(
         modes = _other_modes(model, images, z, names, chains, fresh)
 
     evaluations = NUM_CHAINS * num_draws * gradients_per_step(kernel)
-    ess = tuple(1000 * value / evaluations for value in effective_sample_size(chains.positions))
-    within = r_hat(chains.positions)
-    verdict, reasons = _judge(names, within, ess, modes, prior, step_size, limit)
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
     protocol = (
-        f"{which} images; MALA at the learned weights, step sizes found in {num_warm_up} transitions and then frozen; "
-        f"{NUM_CHAINS} chains an image of {num_draws} draws from z + {SPREAD:g} posterior standard deviations, and "
-        f"{NUM_CHAINS} of {fresh.positions.shape[1]} from the best peaks of log p(Y, z) among {NUM_STARTS} "
-        f"z ~ N(0, I); another mode is one behind {BARRIER:g} nats"
+        f"{which} images; MALA with the learned weights, step sizes adapted in {num_warm_up} transitions and then "
+        f"fixed; for each image, {NUM_CHAINS} chains of {num_draws} draws from z + {SPREAD:g} posterior standard "
+        f"deviations, and {NUM_CHAINS} of {fresh.positions.shape[1]} from the best peaks of log p(Y, z) among "
+        f"{NUM_STARTS} z ~ N(0, I); another mode is one behind a barrier of {BARRIER:g} nats"
     )
-    return GeneratorDiagnosis(
-        verdict=verdict,
-        reasons=reasons,
+    found = GeneratorDiagnosis(
+        verdict="",
+        reasons=(),
         protocol=protocol,
         names=names,
         num_images=num_images,
         step_size=tuple(step_size.tolist()),
         acceptance_rate=tuple(chains.acceptance_rate.mean((0, 1)).tolist()),
-        ess_per_1000_gradients=ess,
-        r_hat=within,
+        ess_per_1000_gradients=tuple(1000 * n / evaluations for n in effective_sample_size(chains.positions)),
+        r_hat=r_hat(chains.positions),
         fresh_r_hat=r_hat(fresh.positions),
         lambda_max=tuple(lambda_max.tolist()),
         stability_limit=tuple(limit.tolist()),
@@ -163,11 +158,13 @@ def diagnose_generator(
         chains=chains,
         fresh_chains=fresh,
     )
+    verdict, reasons = _judge(found)
+    return replace(found, verdict=verdict, reasons=reasons)
 
 
 @torch.no_grad()
 def _fresh_starts(model: Generator, images: Tensor, rng: torch.Generator) -> Tensor:
-    """Of z ~ N(0, I), the same for all images, the best peaks of each image's log p(Y, z), (c, n, d)."""
+    """The best peaks of each image's log p(Y, z) among z ~ N(0, I), the same for all images, (c, n, d)."""
     starts = standard_normal(images.new_empty(NUM_STARTS, model.latent_dim), rng)
     squares = torch.cdist(images.flatten(1), model(starts).flatten(1)) ** 2
     score = model.log_prior(starts) - squares / (2 * model.sigma**2)
@@ -177,7 +174,7 @@ def _fresh_starts(model: Generator, images: Tensor, rng: torch.Generator) -> Ten
 def _other_modes(
     model: Generator, images: Tensor, z: Tensor, names: tuple[str, ...], chains: ChainDraws, fresh: ChainDraws
 ) -> tuple[OtherMode, ...]:
-    """The chains whose highest point a barrier parts from the inferred z."""
+    """The chains whose highest point is separated from the inferred z by a barrier."""
     tops, heights, barriers = [], [], []
     for kind in (chains, fresh):
         height, draw = kind.log_density.max(1)  # (c, n)
@@ -208,50 +205,39 @@ def _other_modes(
     )
 
 
-def _judge(
-    names: tuple[str, ...],
-    within: tuple[float, ...],
-    ess: tuple[float, ...],
-    modes: tuple[OtherMode, ...],
-    prior: Aggregate,
-    step_size: Tensor,
-    limit: Tensor,
-) -> tuple[str, tuple[str, ...]]:
-    """The verdict in words, and what it rests on."""
-    n = len(names)
-    stuck = [name for name, value in zip(names, within, strict=True) if not value < R_HAT]
-    mixing = "chains mix within modes" if not stuck else f"chains mix within the mode at {n - len(stuck)} of {n} images"
-    found = {mode.image for mode in modes}
-    with_mass = {mode.image for mode in modes if mode.difference > -MASS}
-    better = {mode.image: mode.difference for mode in modes if mode.difference > 0}
-    many = (
-        f"the posterior has other modes at {len(found)} of {n} images, with mass at {len(with_mass)}"
-        if found
-        else "no other mode was found"
-    )
-    verdict = f"z {prior.finding} its prior{_as_far(prior)}; {mixing}; {many}"
+def _judge(found: GeneratorDiagnosis) -> tuple[str, tuple[str, ...]]:
+    """The verdict in words, and its reasons."""
+    n, names, prior, ess = len(found.names), found.names, found.prior, found.ess_per_1000_gradients
+    stuck = [name for name, value in zip(names, found.r_hat, strict=True) if not value < R_HAT]
+    fits = f"z {prior.finding} its prior"
+    if prior.finding == "agrees with":
+        fits += f", as far as {prior.num} images can show"
+    mixing = f"chains mix within the mode at {n - len(stuck)} of {n} images" if stuck else "chains mix within modes"
+    with_mass = {mode.image for mode in found.other_modes if mode.difference > -MASS}
+    others = "no other mode was found"
+    if found.multimodal:
+        others = (
+            f"the posterior has other modes at {len(found.multimodal)} of {n} images, with mass at {len(with_mass)}"
+        )
+    apart = f"; {R_HAT:g} or more at {', '.join(stuck)}" if stuck else f", all below {R_HAT:g}"
+    share = torch.tensor(found.step_size) / torch.tensor(found.stability_limit)
     reasons = [
         f"mean z² {prior.mean_square_all:.2f} per dimension, 1 under the prior (p = {prior.mean_square_p:.3f}), "
         f"energy distance to N(0, I) {prior.energy_distance:.3f} (p = {prior.energy_p:.3f}), {prior.num} z",
-        f"R-hat of chains around the inferred z: median {_median(within):.3f}, largest {max(within):.3f}"
-        + (f"; {R_HAT:g} or more at {', '.join(stuck)}" if stuck else f", all below {R_HAT:g}"),
-        f"{_median(ess):.0f} effective draws per 1000 gradients (median of images), {min(ess):.0f} at the worst",
-        f"MALA's step size is {float((step_size / limit).median()):.2f} of the stability limit 2/√λ_max (median)",
+        f"R-hat around the inferred z: median {_median(found.r_hat):.3f}, largest {max(found.r_hat):.3f}{apart}",
+        f"{_median(ess):.0f} effective draws per 1000 gradients (median of images), {min(ess):.0f} at the worst image",
+        f"MALA's step size is {float(share.median()):.2f} of the stability limit 2/√λ_max (median of images)",
     ]
-    if found:
-        here = ", ".join(name for name in names if name in found)
-        reasons.append(f"chains ended in another mode at {here}")
+    if found.multimodal:
+        reasons.append(f"chains ended in another mode at {', '.join(found.multimodal)}")
+    better = {mode.image: mode.difference for mode in found.other_modes if mode.difference > 0}
     if better:
-        most = max(better, key=lambda name: better[name])
+        best = max(better, key=lambda name: better[name])
         reasons.append(
             f"another mode is higher than the inferred z's at {', '.join(name for name in names if name in better)} "
-            f"(by {better[most]:.0f} nats at {most})"
+            f"(by {better[best]:.0f} nats at {best})"
         )
-    return verdict, tuple(reasons)
-
-
-def _as_far(prior: Aggregate) -> str:
-    return f", as far as {prior.num} images tell" if prior.finding == "agrees with" else ""
+    return f"{fits}; {mixing}; {others}", tuple(reasons)
 
 
 def _median(values: tuple[float, ...]) -> float:

@@ -1,4 +1,4 @@
-"""Where an image's chains start, and whether they end in the mode of its inferred z or in another."""
+"""Starts for an image's chains, and whether the chains end in the mode of its inferred z or in another one."""
 
 from dataclasses import dataclass
 
@@ -11,27 +11,27 @@ from ..rng import standard_normal
 __all__ = ["BARRIER", "OtherMode", "around", "barrier", "peaks"]
 
 BARRIER = 5.0
-"""Nats that log p must fall below both ends of a segment for these to be two modes: e^5 = 148 to 1."""
+"""Nats by which log p must fall below both ends of a segment for them to be in two modes: e^5 = 148 to 1."""
 
-POINTS = 31  # of a segment
+POINTS = 31  # evaluated on a segment
 
 
 @dataclass(frozen=True)
 class OtherMode:
-    """A chain that ended in another mode of an image's posterior than the one its inferred z is in."""
+    """A chain that ended in another mode of an image's posterior than that of its inferred z."""
 
     image: str
     start: str  # "around": it started around the inferred z; "fresh": from z ~ N(0, I)
     chain: int
-    difference: float  # nats, highest log p(Y, z) of the chain less the highest in the inferred z's mode
+    difference: float  # nats, the highest log p(Y, z) of the chain minus the highest in the mode of the inferred z
     barrier: float  # nats, how far log p falls between them
-    distance: float  # from the inferred z to the chain's highest point
+    distance: float  # from the inferred z to the point of the chain's highest log p
 
 
 def around(model: Generator, z: Tensor, *, num_chains: int, spread: float, rng: torch.Generator) -> Tensor:
-    """Starts overdispersed about the inferred z: z + ``spread`` · L ξ,  ξ ~ N(0, I),  LLᵀ = (I + JᵀJ/σ²)⁻¹.
+    """Overdispersed starts around the inferred z, (c, n, d): z + ``spread`` · L ξ,  ξ ~ N(0, I),  LLᵀ = (I + JᵀJ/σ²)⁻¹.
 
-    J = ∂f/∂z: without pixel noise and curvature of f the posterior's covariance would be LLᵀ.
+    With J = ∂f/∂z at z, LLᵀ is the covariance of the posterior if f is linear.
 
     Args:
         model: the generator.
@@ -39,8 +39,6 @@ def around(model: Generator, z: Tensor, *, num_chains: int, spread: float, rng: 
         num_chains: c.
         spread: in posterior standard deviations.
         rng: on the device of ``z``.
-
-    Returns (c, n, d).
     """
     n, d = z.shape
     columns = []
@@ -50,7 +48,7 @@ def around(model: Generator, z: Tensor, *, num_chains: int, spread: float, rng: 
     jacobian = torch.stack(columns, 2).double()
     identity = torch.eye(d, dtype=torch.float64, device=z.device)
     precision = identity + jacobian.mT @ jacobian / model.sigma**2
-    # ξ solved by the precision's factor R (Rᵀ of LLᵀ's inverse) has covariance (RRᵀ)⁻¹.
+    # With the Cholesky factor C of the precision, CCᵀ = (LLᵀ)⁻¹, the solution of Cᵀx = ξ has covariance LLᵀ.
     factor = torch.linalg.cholesky(precision).mT
     noise = standard_normal(z.new_empty(num_chains, n, d), rng).double()
     offset = torch.linalg.solve_triangular(factor, noise[..., None], upper=True)[..., 0]
@@ -58,20 +56,20 @@ def around(model: Generator, z: Tensor, *, num_chains: int, spread: float, rng: 
 
 
 def peaks(score: Tensor, starts: Tensor, *, num: int, neighbours: int = 8) -> Tensor:
-    """Of each image the starts of highest score among those that beat their nearest neighbours, (n, num) indices.
+    """For each image, the indices of the peaks of highest score, (n, num): starts above all their nearest neighbours.
 
-    The highest alone would often lie in one and the same basin, and tell nothing of the others. Where there are
-    fewer such peaks, the highest of the rest follow.
+    The starts of highest score alone would often lie in the same mode. If there are fewer than ``num`` peaks, the other
+    starts of highest score follow.
 
     Args:
         score: log p(Y_i, z_j) of each image at each start, (n, m).
         starts: z_j, (m, d).
-        num: how many.
-        neighbours: starts that a peak must beat.
+        num: number of indices for each image.
+        neighbours: number of nearest starts that a peak must exceed.
     """
     nearest = torch.cdist(starts, starts).topk(neighbours + 1, largest=False).indices[:, 1:]
     is_peak = (score[:, :, None] > score[:, nearest]).all(2)
-    # Two keys in one sort would need more than float32's digits: sort by score, then, stably, by being a peak.
+    # Sorted by score, then stably by being a peak: one combined key would exceed the precision of float32.
     order = score.argsort(dim=1, descending=True, stable=True)
     ranked = is_peak.gather(1, order).int().argsort(dim=1, descending=True, stable=True)
     return order.gather(1, ranked)[:, :num]
@@ -79,10 +77,10 @@ def peaks(score: Tensor, starts: Tensor, *, num: int, neighbours: int = 8) -> Te
 
 @torch.no_grad()
 def barrier(model: Generator, images: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """How far log p(Y, z) falls below the lower of both ends between a_i and b_i, (n,) nats; 0 where it does not.
+    """How far log p(Y, z) falls, on the segment from a_i to b_i, below the lower of both ends, (n,) nats, ≥ 0.
 
-    Along the segment: 0 wherever the posterior is log-concave, whatever the points. In a curved valley the
-    segment may leave it, so that what is found is a barrier to a straight path only.
+    0 for every pair of points if the posterior is log-concave. The segment may leave a curved ridge: a barrier on it
+    does not exclude a path around it.
 
     Args:
         model: the generator.

@@ -1,4 +1,4 @@
-"""Whether the inferred z are what the model says they are: draws from N(0, I)."""
+"""A test of whether the inferred z are distributed as the model states, N(0, I)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,46 +11,47 @@ from ..rng import standard_normal
 
 __all__ = ["SIGNIFICANCE", "Aggregate", "aggregate"]
 
-Finding = Literal["agrees with", "spreads beyond", "is concentrated within", "is arranged otherwise than"]
+Finding = Literal["agrees with", "spreads beyond", "is concentrated within", "differs in shape from"]
 
 SIGNIFICANCE = 0.05
-"""p-value below which the z are said to differ from their prior."""
+"""p-value below which the z count as different from their prior."""
 
-MOST = 256  # z that are tested
+MAX_TESTED = 256  # z
 NUM_REFERENCE = 1000
 NUM_NULL = 999
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The inferred z of all images against N(0, I)."""
+    """The inferred z of all images, compared with N(0, I)."""
 
     num: int  # z that were tested
     mean_square: tuple[float, ...]  # per dimension, 1 under the prior
     mean_square_all: float  # over all dimensions
     mean_square_p: float  # two-sided
-    energy_distance: float  # of the sample itself, so that n draws from the prior give about E‖z − z'‖/n, not 0
+    energy_distance: float  # of the sample: n draws from the prior give about E‖z − z'‖/n, not 0
     energy_p: float
     finding: Finding
 
 
 def aggregate(z: Tensor, *, rng: torch.Generator) -> Aggregate:
-    """Tests z_i ~ N(0, I), i = 1 … n, by the energy distance and by the mean square.
+    """Tests z_i ~ N(0, I), i = 1 … n, by their energy distance and by their mean square.
 
         2 E‖z − x‖ − E‖z − z'‖ − E‖x − x'‖,   x, x' ~ N(0, I)
 
-    Of a model that fits, one draw from each image's posterior makes n draws from the prior. p-values are Monte
-    Carlo: (1 + how many of `NUM_NULL` sets of n draws from N(0, I) give as much) / (1 + `NUM_NULL`); exact at
-    any n. Few images have little power: eleven in two dimensions need a mean square outside about 0.5 … 1.7.
+    If the model fits, one draw from the posterior of each image gives n draws from the prior. The p-values are Monte
+    Carlo and exact for any n: (1 + the number of sets, among `NUM_NULL` of n draws from N(0, I), that are at least as
+    extreme) / (1 + `NUM_NULL`). A few images have little power: for eleven in two dimensions, only a mean square
+    outside about 0.5 … 1.7 is significant.
 
     Args:
-        z: inferred latent factors, (n, d). Of more than `MOST` an evenly spaced part is tested.
+        z: inferred latent factors, (n, d); at most `MAX_TESTED`, evenly spaced, are tested.
         rng: on the CPU.
 
     Source: Székely and Rizzo 2013.
     """
     z = z.detach().double().cpu()
-    z = z[evenly(len(z), MOST)]
+    z = z[evenly(len(z), MAX_TESTED)]
     n, d = z.shape
     reference = standard_normal(z.new_empty(NUM_REFERENCE, d), rng)
     among_reference = torch.cdist(reference, reference).mean()
@@ -69,7 +70,7 @@ def aggregate(z: Tensor, *, rng: torch.Generator) -> Aggregate:
     if min(energy_p, square_p) * 2 >= SIGNIFICANCE:  # two tests: Bonferroni
         finding = "agrees with"
     elif square_p * 2 >= SIGNIFICANCE:
-        finding = "is arranged otherwise than"
+        finding = "differs in shape from"
     else:
         finding = "spreads beyond" if square > 1 else "is concentrated within"
     mean_square = tuple((z**2).mean(0).tolist())

@@ -1,8 +1,7 @@
-"""The diagnosis of a run, in float32 whatever it was learned in."""
+"""The diagnosis of a run, computed in float32 whatever its precision in learning."""
 
 from ..data import to_float
 from ..evaluation import evenly
-from ..learning import GeneratorLearner
 from ..rng import derive
 from ..run import Run
 from .descriptor import DescriptorDiagnosis, diagnose_descriptor
@@ -10,34 +9,37 @@ from .generator import GeneratorDiagnosis, diagnose_generator
 
 __all__ = ["diagnose"]
 
-MOST_IMAGES = 16  # of a descriptor's, two chains each
+MAX_IMAGES = 16  # whose synthesis is diagnosed, with two chains each
 
 
-def diagnose(run: Run) -> GeneratorDiagnosis | DescriptorDiagnosis:
-    """What a run's chains say of what was learned: a verdict in words, with its reasons.
+def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis | None]:
+    """The diagnosis of a run's inference of z and of its synthesis of images; None for what its method does not do.
 
     Raises:
         InputError: nothing is learned yet, the run's images are gone or have changed, or arviz is missing.
     """
-    learner = run.learned(precision="float32")
-    images = run.images()
+    learner, method, images = run.learned(precision="float32"), run.method, run.images()
     device = next(learner.model.parameters()).device
-    rng = derive(run.recipe.seed, "diagnose", device=device)
-    if isinstance(learner, GeneratorLearner):
-        z, names = learner.chains.positions, tuple(images.names)
-        return diagnose_generator(learner.model, images.pixels, z, names, rng=rng)
-    chosen = evenly(len(images), MOST_IMAGES)
-    pixels = to_float(images.pixels[chosen].to(device))
-    kernel, starts = learner.first_chains(chosen.to(device), pixels, rng)
-    return diagnose_descriptor(
-        learner.model,
-        kernel,
-        learner.num_steps,
-        starts,
-        pixels,
-        run.metrics(upto=learner.iteration),
-        num_images=len(images),
-        names=tuple(images.names[i] for i in chosen.tolist()),
-        data_noise=learner.data_noise,
-        rng=rng,
-    )
+    rng = derive(run.settings.seed, "diagnose", device=device)
+    inference = synthesis = None
+    if method.infer:
+        model, z = method.infer(learner)
+        inference = diagnose_generator(model, images.pixels, z, tuple(images.names), rng=rng)
+    if method.synthesise:
+        chains = method.synthesise(learner)
+        chosen = evenly(len(images), MAX_IMAGES)
+        pixels = to_float(images.pixels[chosen].to(device))
+        kernel, starts = chains.first_chains(chosen.to(device), pixels, rng)
+        synthesis = diagnose_descriptor(
+            chains.model,
+            kernel,
+            chains.num_steps,
+            starts,
+            pixels,
+            run.metrics(upto=learner.iteration),
+            num_images=len(images),
+            names=tuple(images.names[i] for i in chosen.tolist()),
+            data_noise=chains.data_noise,
+            rng=rng,
+        )
+    return inference, synthesis

@@ -1,4 +1,4 @@
-"""The rule by which a descriptor is called a density, a short-run sampler or not learned."""
+"""The rule that decides whether a descriptor is a density, a short-run sampler, or not learned."""
 
 import math
 from dataclasses import dataclass
@@ -9,49 +9,49 @@ __all__ = ["HELD", "LEARNED", "STAYS", "STEIN", "Distances", "Verdict", "judge"]
 Verdict = Literal["density", "short-run sampler", "not learned"]
 
 LEARNED = 0.5
-"""Share of the way from the data to their mean colours below which what is synthesised counts as learned."""
+"""Synthesised images count as learned below this share of the way from the data to their mean colours."""
 
 STAYS = 0.25
-"""Likewise for the end of long chains; a density is the stronger claim. More is allowed of few images, see `judge`."""
+"""Likewise, long chains of a density end below this share; more is allowed for few images, see `judge`."""
 
 HELD = 0.5
-"""Where chains start near the data: the share of the way that noise alone would take them, below which f holds them."""
+"""If chains start near the data, f holds them there below this share of the way that noise alone would take them."""
 
 STEIN = 2.0
-"""Factor by which −E[y · ∇ log p]/D may differ from 1 at the end of long chains that are draws from p."""
+"""Factor by which −E[y · ∇ log p]/D may differ from 1 at the end of long chains that count as draws from p."""
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Sliced Wasserstein distances × 10³ to the data; infinite where a chain was no longer finite."""
+    """Sliced Wasserstein distances × 10³ to the data; infinite after a chain was no longer finite."""
 
-    noise: float  # of the data as learning sees them, other patches of them: as near as anything can be
-    halves: float  # of every second image to the others: as near as other images from the same density would be
-    mean_colour: float  # of each image's mean colour: as far as what knows nothing but colours
+    noise: float  # of the data with the noise of learning: the least possible distance
+    halves: float  # of one half of the images to the other: what new images from the same density would have
+    mean_colour: float  # of each image's mean colour: what a model of the colours alone would have
     starts: float  # of the learner's starts
     synthesized: float  # of the chains from the starts, after one training length
     data_short: float  # of the chains from the data, after one training length
-    data_long: float  # after ten
-    starts_long: float  # of the chains from the starts, after ten
-    diffused_short: float  # of the data after one training length of the kernel's noise alone
-    diffused_long: float  # after ten
+    data_long: float  # of the chains from the data, after ten training lengths
+    starts_long: float  # of the chains from the starts, after ten training lengths
+    diffused_short: float  # of the data after one training length of the kernel's noise without a density
+    diffused_long: float  # of the data after ten training lengths of it
 
     def share(self, distance: float) -> float:
-        """Where a distance lies between the data's own, 0, and their mean colours', 1."""
+        """A distance on a scale from 0, `noise`, to 1, `mean_colour`."""
         return (distance - self.noise) / max(self.mean_colour - self.noise, 1e-9)
 
 
 def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict, and its reasons in words.
+    """The verdict, and its reasons in words. Shares are of the way from the data, 0, to their mean colours, 1.
 
-        density             both long runs end within `STAYS`, and Stein's ratios within a factor `STEIN` of 1;
-                            of few images, within the distance of one half of the data to the other, to `LEARNED`
-        short-run sampler   else, if what is synthesised at the training length is within `LEARNED`
-        not learned         else
+        density             both long runs end below the share `STAYS`, or, for few images, that of one half of the
+                            data to the other, but at most `LEARNED`; and Stein's ratios are within `STEIN` of 1
+        short-run sampler   otherwise, if the images synthesised at the training length are below `LEARNED`
+        not learned         otherwise
 
-    of the way from the data to their mean colours. Where the starts themselves are within `LEARNED`, as those of
-    persistent chains or of contrastive divergence, that chains are near the data shows nothing unless noise alone
-    would have taken them away: they must be within `HELD` of its way too.
+    If the starts are below `LEARNED` themselves, as for persistent chains or contrastive divergence, being near the
+    data shows something only if noise alone would have taken the chains away: their share must also be below `HELD`
+    times that of the data diffused by noise alone.
 
     Args:
         distances: to the data.
@@ -63,7 +63,7 @@ def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tu
     near = starts < LEARNED
     held_short = not near or synthesized < HELD * share(distances.diffused_short)
     held_long = not near or max(data_long, starts_long) < HELD * share(distances.diffused_long)
-    # Long chains forget their images: they are to be like the data, not to be the data.
+    # Long chains forget their images: they shall be as near to the data as other images, not repeat them.
     bound = min(max(STAYS, share(distances.halves)), LEARNED)
     stays = max(data_long, starts_long) < bound and held_long
     at_rest = all(1 / STEIN < ratio < STEIN for ratio in stein)
@@ -71,23 +71,25 @@ def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tu
 
     verdict: Verdict = "density" if stays and at_rest else "short-run sampler" if learned else "not learned"
     reasons = [
-        f"at the training length synthesised images are {_percent(synthesized)} of the way from the data to their "
+        f"at the training length, synthesised images are {_percent(synthesized)} of the way from the data to their "
         f"mean colours (learned: below {LEARNED:.0%})",
-        f"after ten training lengths chains from the data are {_percent(data_long)} of that way, those from the starts "
-        f"{_percent(starts_long)} (a density: both below {bound:.0%})",
+        f"after ten training lengths, chains from the data are {_percent(data_long)} of that way, and chains from the "
+        f"starts {_percent(starts_long)} (a density: both below {bound:.0%})",
     ]
     if near:
         alone = f"{_percent(share(distances.diffused_short))} and {_percent(share(distances.diffused_long))}"
-        how = "f holds the chains there" if (held_long if stays else held_short) else "nothing shows that f holds them"
+        how = (
+            "f holds the chains there" if (held_long if stays else held_short) else "there is no sign that f holds them"
+        )
         reasons.append(
-            f"the starts are near the data already ({_percent(starts)}); noise alone would lead to {alone} "
-            f"after one and ten lengths: {how}"
+            f"the starts are near the data already ({_percent(starts)}); noise alone would take chains to {alone} "
+            f"after one and ten training lengths: {how}"
         )
     if stays and not at_rest:
         ratios = f"{stein[0]:.2f} and {stein[1]:.2f}"
         reasons.append(
-            "long chains stay with the data, but not as draws from the density: "
-            f"Stein's ratios {ratios} are not within a factor {STEIN:g} of 1"
+            "long chains stay near the data, but are not draws from the density: "
+            f"Stein's ratios {ratios} are not within a factor of {STEIN:g} of 1"
         )
     return verdict, tuple(reasons)
 

@@ -1,8 +1,8 @@
-"""Measures of a learned model, each with its protocol; one file a measure."""
+"""Measures of a learned model, each with its protocol."""
 
 from .coverage import coverage, nearest_training
 from .distance import mse, nearest, psnr
-from .evaluate import Measure, evaluate_descriptor, evaluate_generator, evenly
+from .evaluate import Measure, evenly
 from .inference import Inference, infer
 from .swd import SlicedWasserstein, sliced_wasserstein, swd_levels
 
@@ -11,8 +11,6 @@ __all__ = [
     "Measure",
     "SlicedWasserstein",
     "coverage",
-    "evaluate_descriptor",
-    "evaluate_generator",
     "evenly",
     "infer",
     "mse",

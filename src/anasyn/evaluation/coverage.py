@@ -1,4 +1,4 @@
-"""What of the data a set of samples covers, and how near to the data the samples are."""
+"""How well samples cover the data, and how near to the data they are."""
 
 from torch import Tensor
 
@@ -8,28 +8,21 @@ __all__ = ["coverage", "nearest_training"]
 
 
 def coverage(images: Tensor, samples: Tensor) -> Tensor:
-    """Recall: of each image the mean squared error of the sample nearest to it, min_j ‖Y_i − Ỹ_j‖²/D.
+    """Recall: each image's mean squared error to its nearest sample, min_j ‖Y_i − Ỹ_j‖²/D, (n,).
 
-    An image that no sample resembles keeps a large error: what reconstruction cannot tell, whether z drawn
-    from the prior meet the training images, is told here. It falls as samples are added: compare at the same
-    number of samples only.
+    Large for an image that no sample resembles. Unlike the reconstruction error, it shows whether draws from the prior
+    reach the images. It decreases with the number of samples: compare only at the same number.
 
     Args:
-        images: (n, 3, H, W), uint8 or float in [−1, 1].
-        samples: (m, 3, H, W), likewise.
-
-    Returns the errors, (n,). Memory does not grow with n · m · H · W.
+        images: (n, c, H, W), uint8 or float in [−1, 1].
+        samples: (m, c, H, W), likewise.
     """
     return nearest(images, samples)[1]
 
 
 def nearest_training(samples: Tensor, images: Tensor) -> Tensor:
-    """Precision's counterpart: of each sample the mean squared error of the nearest training image, (m,).
+    """Precision: each sample's mean squared error to its nearest training image, (m,).
 
-    Zero means that the training images are repeated; large, that samples resemble none.
-
-    Args:
-        samples: (m, 3, H, W), uint8 or float in [−1, 1].
-        images: (n, 3, H, W), likewise.
+    Zero for a sample that repeats a training image, large for one that resembles none. Arguments as for `coverage`.
     """
     return nearest(samples, images)[1]

@@ -9,42 +9,40 @@ from ..data import as_float
 
 __all__ = ["mse", "nearest", "psnr"]
 
-CHUNK = 256  # images held as floats at once
+CHUNK = 256  # images converted to floats at once
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared error of each image, ‖a_i − b_i‖²/D.
+    """Mean squared error of each image, ‖a_i − b_i‖²/D, (n,); a and b are (n, *event), float in [−1, 1].
 
-    Args:
-        a: images, (n, *event), float in [−1, 1].
-        b: as many images of the same shape.
-
-    Returns the errors, (n,). Raises ValueError where the shapes differ: broadcasting would hide a mistake.
+    Raises:
+        ValueError: the shapes differ; broadcasting would hide a mistake.
     """
     if a.shape != b.shape:
-        raise ValueError(f"images: expected two sets of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"images: expected two sets of the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     return ((a - b) ** 2).flatten(1).mean(1)
 
 
 def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, 10 log₁₀(2²/MSE), for images that range over [−1, 1], of any shape."""
+    """Peak signal-to-noise ratio in dB, 10 log₁₀(2²/MSE), for images in [−1, 1]; ``mse`` may have any shape."""
     return 10 * torch.log10(4 / mse)
 
 
 def nearest(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each image the nearest of the others in mean squared error: its index and the error, (n,) each.
+    """For each image, the index and the mean squared error of the nearest of the others, (n,) each.
+
+    Only `CHUNK` images of each set are floats at once, so that memory does not grow with n · m · D.
 
     Args:
         images: (n, *event), uint8 or float in [−1, 1].
         others: (m, *event), m ≥ 1, likewise.
 
-    No more than `CHUNK` images of either set are held as floats at once. Raises ValueError where ``others``
-    is empty or of another shape.
+    Raises:
+        ValueError: ``others`` is empty or has another shape.
     """
     if images.shape[1:] != others.shape[1:] or len(others) == 0:
-        raise ValueError(
-            f"others: expected at least one image of shape {tuple(images.shape[1:])}, got {tuple(others.shape)}"
-        )
+        shape = tuple(images.shape[1:])
+        raise ValueError(f"others: expected at least one image of shape {shape}, got {tuple(others.shape)}")
     indices, errors = [], []
     for chunk in chunks(images, CHUNK):
         a = as_float(chunk)
@@ -54,11 +52,11 @@ def nearest(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
             products.append((b**2).sum(1) - 2 * a.flatten(1) @ b.T)  # ‖a − b‖² − ‖a‖²
         index = torch.cat(products, 1).argmin(1)
         indices.append(index)
-        errors.append(mse(a, as_float(others[index])))  # anew: the expanded square above loses digits
+        errors.append(mse(a, as_float(others[index])))  # not from the expanded square above, which loses digits
     return torch.cat(indices), torch.cat(errors)
 
 
 def chunks(tensor: Tensor, size: int) -> Iterator[Tensor]:
-    """The rows of a tensor, at most ``size`` at once."""
+    """The rows of a tensor, at most ``size`` at a time."""
     for first in range(0, len(tensor), size):
         yield tensor[first : first + size]

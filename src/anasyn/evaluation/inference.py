@@ -1,4 +1,4 @@
-"""Fresh inference: the latent factors of images by MCMC, with nothing taken from learning."""
+"""Inference of the latent factors of images by MCMC from cold starts."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -19,13 +19,13 @@ CHAINS_AT_ONCE = 512
 
 
 class Inference(NamedTuple):
-    """What was inferred of n images."""
+    """The result of inference for n images."""
 
     z: Tensor  # (n, d), the last state of each image's chain
     log_joint: Tensor  # (n,), log p(Y, z)
     reconstructions: Tensor  # (n, *event), f(z)
     mse: Tensor  # (n,), ‖Y − f(z)‖²/D
-    acceptance_rate: Tensor  # (n,), over the last steps, whose step size is frozen
+    acceptance_rate: Tensor  # (n,), over the last ``num_steps`` transitions, whose step size is fixed
 
 
 def infer(
@@ -39,30 +39,28 @@ def infer(
 ) -> Inference:
     """Draws z from the posterior p(z | Y) ∝ p(Y, z) of each image, by MALA from cold starts.
 
-    A learned generator's posterior has many modes of curvature 10⁴, between which no chain moves in useful
-    time; what a chain finds is decided by where it starts. So the starts compete, and only before the
-    chain is sampled from: of ``num_starts`` z ~ N(0, I), the same for all images, each image keeps the
-    ``num_chains`` of highest log p(Y, z); these run ``num_steps`` of MALA while their step sizes are found,
-    the better half goes on likewise, until one is left. That one is warmed up, then runs ``num_steps`` with
-    its step size frozen, unselected: its last state is a draw from p(z | Y) about the best mode found.
+    The posterior of a learned generator has many modes, of curvature about 10⁴, between which no chain moves in
+    reasonable time: the start of a chain decides which mode it finds. Therefore the starts compete. Of ``num_starts``
+    z ~ N(0, I), the same for all images, each image keeps the ``num_chains`` of highest log p(Y, z). These chains run
+    ``num_steps`` transitions while their step sizes are adapted; the better half of them does so again, until one is
+    left. After another such warm-up it runs ``num_steps`` transitions with a fixed step size and without selection:
+    its last state is a draw from p(z | Y) within the best mode found.
 
     Args:
         model: the generator.
         images: Y, (n, *event) in [−1, 1], float.
-        num_starts: z that are tried for each image; costs one f(z) each, for all images together.
-        num_chains: chains of each image at first, 1 to ``num_starts``.
-        num_steps: transitions of each round, ≥ 1. In all an image costs about 2 · num_chains · num_steps.
+        num_starts: z that are tried for each image; f(z) is computed once for all images.
+        num_chains: chains of each image in the first round, 1 to ``num_starts``.
+        num_steps: transitions in each round, ≥ 1; in all, about 2 · num_chains · num_steps for each image.
         rng: the random generator, on the images' device.
-
-    No more than `CHAINS_AT_ONCE` chains run at once.
 
     Raises:
         ValueError: a number is out of its range, or f is not finite at a z ~ N(0, I).
 
-    Source: successive halving as in Jamieson and Talwalkar 2016; MALA and its warm-up as in `anasyn.mcmc`.
+    Source: successive halving, Jamieson and Talwalkar 2016; MALA and its warm-up, `anasyn.mcmc`.
     """
-    if not 1 <= num_chains <= min(num_starts, CHAINS_AT_ONCE):
-        most = min(num_starts, CHAINS_AT_ONCE)
+    most = min(num_starts, CHAINS_AT_ONCE)
+    if not 1 <= num_chains <= most:
         raise ValueError(f"num_chains: expected 1 to {most} with {num_starts} starts, got {num_chains}")
     if num_steps < 1:
         raise ValueError(f"num_steps: expected at least 1, got {num_steps}")
@@ -84,9 +82,9 @@ def infer(
 
 
 def _compete(model: Generator, images: Tensor, z: Tensor, num_steps: int, rng: torch.Generator) -> Inference:
-    """The rounds of `infer` for a batch of b images whose chains start at z, (b, k, d)."""
+    """The rounds of `infer` for b images whose chains start at z, (b, k, d)."""
     b, k, d = z.shape
-    step_size = torch.full_like(z[..., 0], 0.1)  # any will do: the warm-up moves it threefold a step at first
+    step_size = torch.full_like(z[..., 0], 0.1)  # arbitrary: at first, the warm-up changes it up to threefold in a step
     counts = [k >> r for r in range(k.bit_length())]  # k, k/2, …, 1
     for count, kept in pairwise([*counts, 1]):
         log_posterior = _log_posterior(model, images.repeat_interleave(count, 0))

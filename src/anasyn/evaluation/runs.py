@@ -1,4 +1,4 @@
-"""The measures of a run, in float32 whatever it was learned in."""
+"""The measures of a run, computed in float32 whatever its precision in learning."""
 
 from typing import Any
 
@@ -6,50 +6,60 @@ import torch
 from torch import Tensor
 
 from ..data import ImageSet, to_float
-from ..learning import GeneratorLearner
 from ..rng import derive
 from ..run import Run
 from .distance import psnr
-from .evaluate import Measure, evaluate_descriptor, evaluate_generator, evenly
+from .evaluate import Measure, against, evaluate_chains, evaluate_inference, evaluate_samples, evenly
 from .inference import NUM_STARTS, infer
 
 __all__ = ["evaluate", "reconstruct"]
 
-MOST_SYNTHESIZED = 512
+MAX_SYNTHESIZED = 512
 
 
 def evaluate(run: Run, held_out: ImageSet | None = None) -> dict[str, Measure]:
-    """Every measure of a run on its own images and on held-out ones, each with its protocol.
+    """Every measure of a run, on its own images and on held-out ones.
 
     Raises:
         InputError: the run's images are gone or have changed.
     """
-    images = run.images().pixels
-    others = held_out.pixels if held_out else None
-    learner = run.learned(precision="float32")
-    seed = run.recipe.seed
-    if isinstance(learner, GeneratorLearner):
-        return evaluate_generator(learner.model, images, others, seed=seed)
-    index = evenly(len(images), MOST_SYNTHESIZED)
+    images = run.images()
+    pixels, others = images.pixels, held_out.pixels if held_out else None
+    learner, method, seed = run.learned(precision="float32"), run.method, run.settings.seed
     device = next(learner.model.parameters()).device
-    rng = derive(seed, "evaluate starts", device=device)
-    kernel, starts = learner.first_chains(index.to(device), to_float(images[index].to(device)), rng)
-    return evaluate_descriptor(learner.model, kernel, learner.num_steps, starts, images, others, seed=seed)
+    measures: dict[str, Measure] = {}
+    if method.infer:
+        measures |= evaluate_inference(method.infer(learner).model, pixels, others, seed=seed)
+    if method.synthesise:
+        synthesis = method.synthesise(learner)
+        index = evenly(len(images), MAX_SYNTHESIZED)
+        rng = derive(seed, "evaluate starts", device=device)
+        kernel, starts = synthesis.first_chains(index.to(device), to_float(pixels[index].to(device)), rng)
+        found, samples, what = evaluate_chains(synthesis.model, kernel, synthesis.num_steps, starts, seed=seed)
+        measures |= found
+    else:
+        rng = derive(seed, "evaluate samples", device=device)
+        samples, what = evaluate_samples(lambda num: method.sample(learner, num, run.images, rng), method.sampled, seed)
+    return measures | against(samples, what, pixels, others, seed)
 
 
 def reconstruct(run: Run, images: ImageSet) -> tuple[dict[str, Any], Tensor]:
-    """The error of f(z) with z inferred afresh for each image, and the reconstructions, (n, 3, H, W) in [−1, 1]."""
+    """The errors of reconstructions f(z) with newly inferred z, and the reconstructions, (n, c, H, W) in [−1, 1].
+
+    Raises:
+        InputError: the run's method does not infer z.
+    """
     learner = run.learned(precision="float32")
-    assert isinstance(learner, GeneratorLearner)
+    model = run.latents_of(learner).model
     device = next(learner.model.parameters()).device
-    rng = derive(run.recipe.seed, "reconstruct", device=device)
-    inferred = infer(learner.model, to_float(images.pixels.to(device)), rng=rng)
+    rng = derive(run.settings.seed, "reconstruct", device=device)
+    inferred = infer(model, to_float(images.pixels.to(device)), rng=rng)
     result = {
         "mse": inferred.mse.mean().item(),
         "psnr": psnr(inferred.mse).mean().item(),
         "num_images": len(images),
         "protocol": "mean over pixels in [−1, 1] and over images; "
-        f"z inferred afresh by MALA, the best of {NUM_STARTS} cold starts",
+        f"z newly inferred by MALA from the best of {NUM_STARTS} cold starts",
         "images": dict(zip(images.names, inferred.mse.tolist(), strict=True)),
     }
     return result, torch.as_tensor(inferred.reconstructions).cpu()

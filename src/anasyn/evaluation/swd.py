@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance between two sets of images, scale by scale."""
+"""The sliced Wasserstein distance between two sets of images, at several scales."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class SlicedWasserstein(NamedTuple):
-    """The distance, × 10³; 0 for the same patches."""
+    """The distance × 10³; 0 for identical sets."""
 
     mean: float  # over the levels
     levels: tuple[float, ...]  # from the finest to the coarsest
@@ -34,24 +34,24 @@ def sliced_wasserstein(
 
         SWD = 10³ · mean_u mean_k |sort(P_a u)_k − sort(P_b u)_k|,   ‖u‖ = 1
 
-    at each level of a Laplacian pyramid: P are 7 × 7 patches drawn at random, normalised by the mean and
-    standard deviation of each channel in ``b``, so that the distance is not symmetric.
+    at each level of a Laplacian pyramid. P_a and P_b are random 7 × 7 patches, normalised by the mean and the standard
+    deviation of each channel in P_b, so that the distance is not symmetric.
 
     Args:
-        a: images, (n, 3, H, W), uint8 or float in [−1, 1].
-        b: reference images, (m, 3, H, W), likewise; m need not be n.
-        levels: of the pyramid; the last holds what the finer ones have left.
-        num_patches: drawn of each set at each level.
-        num_directions: u.
-        seed: of patches and directions.
+        a: images, (n, c, H, W), uint8 or float in [−1, 1].
+        b: reference images, (m, c, H, W), likewise.
+        levels: of the pyramid; the last one is the low-pass residual.
+        num_patches: patches drawn from each set at each level.
+        num_directions: number of u.
+        seed: determines patches and directions.
 
     Raises:
-        ValueError: the sets differ in their images' shape, or the coarsest level is smaller than a patch.
+        ValueError: the sets are empty or differ in their images' shape, or the coarsest level is smaller than a patch.
 
     Source: Karras et al., *Progressive Growing of GANs*, ICLR 2018, §5.
     """
     if a.shape[1:] != b.shape[1:] or len(a) == 0 or len(b) == 0:
-        raise ValueError(f"images: expected two sets of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"images: expected two sets of the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     most = swd_levels(min(a.shape[2:]))
     if not 1 <= levels <= most:
         raise ValueError(f"levels: expected 1 to {most} for {a.shape[2]} × {a.shape[3]} pixels, got {levels}")
@@ -73,7 +73,7 @@ def sliced_wasserstein(
 
 
 def swd_levels(side: int) -> int:
-    """The most levels that images of ``side`` pixels allow: each halves the side, a patch needs 7."""
+    """The number of levels possible for images of ``side`` pixels: each halves the side, and a patch needs 7."""
     levels = 0
     while side >= PATCH:
         side, levels = -(-side // 2), levels + 1
@@ -81,14 +81,14 @@ def swd_levels(side: int) -> int:
 
 
 def _grey_levels(images: Tensor) -> Array:
-    """(n, 3, H, W), uint8 or float in [−1, 1] → float64 (n, H, W, 3) in [0, 255]."""
+    """(n, c, H, W), uint8 or float in [−1, 1] → float64 (n, H, W, c) in [0, 255]."""
     images = images.detach().cpu().permute(0, 2, 3, 1)
     grey: Array = (images.double() if images.dtype == torch.uint8 else (images.double() + 1) * 127.5).numpy()
     return grey
 
 
 def _down(x: Array) -> Array:
-    """Smoothed by the binomial filter (1, 4, 6, 4, 1)/16 along both axes, then every second pixel."""
+    """Every second pixel along both axes, after smoothing with the binomial filter (1, 4, 6, 4, 1)/16."""
     for axis in (1, 2):
         pad = [(2, 2) if i == axis else (0, 0) for i in range(4)]
         x = np.moveaxis(np.pad(x, pad, mode="reflect"), axis, 0)
@@ -99,12 +99,12 @@ def _down(x: Array) -> Array:
 
 
 def _up(x: Array, like: Array) -> Array:
-    """Each pixel twice along both axes, cropped to the size of ``like``."""
+    """Each pixel repeated twice along both axes, cropped to the size of ``like``."""
     return x.repeat(2, 1).repeat(2, 2)[:, : like.shape[1], : like.shape[2]]
 
 
 def _patches(x: Array, num: int, rng: np.random.Generator) -> Array:
-    """``num`` patches at random places of random images, (num, 7, 7, 3)."""
+    """``num`` patches at random places in random images, (num, 7, 7, c)."""
     n, h, w, _ = x.shape
     image, row, column = (rng.integers(0, high, num) for high in (n, h - PATCH + 1, w - PATCH + 1))
     windows = np.lib.stride_tricks.sliding_window_view(x, (PATCH, PATCH), axis=(1, 2))

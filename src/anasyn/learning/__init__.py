@@ -1,10 +1,11 @@
-"""The two published algorithms and the one driver that advances either."""
+"""The two published algorithms, and the driver that advances any learner."""
 
 from .descriptor import DescriptorLearner
-from .driver import Learner, constant, learn, linear_decay
+from .driver import constant, learn, linear_decay
 from .generator import GeneratorLearner
-from .guard import Divergence, Guard
-from .record import Record
+from .guard import Guard
+from .learner import Learner
+from .record import Divergence, Record, Watch, require_finite
 from .state import non_finite, prime, restore, tensors_of
 
 __all__ = [
@@ -14,11 +15,13 @@ __all__ = [
     "Guard",
     "Learner",
     "Record",
+    "Watch",
     "constant",
     "learn",
     "linear_decay",
     "non_finite",
     "prime",
+    "require_finite",
     "restore",
     "tensors_of",
 ]

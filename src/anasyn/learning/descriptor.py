@@ -1,4 +1,4 @@
-"""Algorithm 2: learning the descriptor by synthesising what it believes in."""
+"""Algorithm 2: learning the descriptor by analysis by synthesis."""
 
 import torch
 from torch import Tensor
@@ -7,27 +7,26 @@ from .. import mcmc
 from ..models import Descriptor
 from ..processor import frozen
 from ..rng import standard_normal
-from .guard import Watch, gradient_norm, require_finite
-from .record import Record
+from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["DescriptorLearner"]
 
 
 class DescriptorLearner:
-    """Analysis by synthesis (Algorithm 2): each iteration synthesises images by MCMC, then moves the weights.
+    """Analysis by synthesis (Algorithm 2): each iteration synthesises images Ỹ by MCMC, then updates θ.
 
-        sampling step:  Ỹ_i ← l transitions under p(Y; θ_t), from a cold start                              (16)
+        sampling step:  Ỹ_i ← l transitions under p(Y; θ_t), from the chain's start                             (16)
         learning step:  θ_{t+1} = θ_t + γ_t [ (1/n) Σ_i ∂f(Y_i)/∂θ − (1/ñ) Σ_i ∂f(Ỹ_i)/∂θ ]                 (17)
 
     Args:
         model: the descriptor.
-        kernel: the transition. One with a target acceptance has its step size adapted, chain by chain.
+        kernel: the transition; if it has a target acceptance, each chain's step size is adapted towards it.
         num_steps: l, transitions an iteration.
-        chains: where the chains start; each from its image's mean colour where none are given.
+        chains: where the chains start; None for each image's mean colour.
         chains_per_image: ñ/n.
-        data_noise: standard deviation of the Gaussian noise on the observed images, drawn anew each
-            iteration; it makes the data's density one that f can match.
-        optimizer: makes the learning step; Adam(3e-4, β₁ = 0.5) where none is given.
+        data_noise: standard deviation of the Gaussian noise that every iteration adds to the observed images; it gives
+            the data a density that f can match.
+        optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.5).
 
     Source: Xie, Lu, Zhu, Wu, *A Theory of Generative ConvNet*, ICML 2016.
     """
@@ -53,24 +52,18 @@ class DescriptorLearner:
         self.iteration = 0
 
     def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None:
-        """Makes room for the chains of ``num_images`` images; ``images`` is any batch of them, for shape and device."""
+        """Allocates the chains of ``num_images`` images; ``images`` is any batch of them, for its shape and device."""
         num_chains = num_images * self.chains_per_image
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
-        """One iteration on a batch.
-
-        Args:
-            index: the images' places in the data set, (b,).
-            images: Y, (b, *event) in [−1, 1].
-            rng: the random generator, on the images' device.
-            watch: looks at the record before weights and chains are touched.
+        """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
 
         Raises:
-            Divergence: what it saw must not be.
+            Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
-        # Sampling step: l transitions of every Ỹ_i under the model as it stands                           (16)
-        chain, begin_at = self.keys(index, images)
+        # Sampling step: for each i, l transitions of Ỹ_i under p(Y; θ_t)                                       (16)
+        chain, begin_at = self._chains_of(index, images)
         step_size = self.chains.step_sizes[chain]
         with frozen(self.model):
             state, info = mcmc.run(
@@ -82,7 +75,7 @@ class DescriptorLearner:
             )
         synthesized = state.position
 
-        # Learning step: ascend mean f(Y_i) − mean f(Ỹ_i)                                                   (17)
+        # Learning step: the gradient of (1/n) Σ_i f(Y_i) − (1/ñ) Σ_i f(Ỹ_i)                                    (17)
         observed = images + self.data_noise * standard_normal(images, rng)
         f_observed, f_synthesized = self.model(torch.cat([observed, synthesized])).split([len(observed), len(chain)])
         loss = f_synthesized.mean() - f_observed.mean()
@@ -98,15 +91,17 @@ class DescriptorLearner:
             gradient_norm=gradient_norm(self.model.parameters()),
         )
         watch(record)
+
+        # Both steps are accepted: keep Ỹ_i, θ_{t+1} = θ_t + γ_t × gradient                                     (17)
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
 
     def limits(self, images: Tensor) -> dict[str, float]:
-        """Beyond what a measure is trouble: five times the data's range, or the reference's; and a gap of f too steep.
+        """Pixels: five times the range of the data or the reference's s. Energy gap: D · 2/(l δ²).
 
-        A gradient g moves a pixel by g · l δ²/2 in l steps. One that carries all D pixels by 1, half the data's
-        range, gains D · 2/(l δ²) in f on the way: chains cannot make up a gap beyond that.
+        A gradient g of f moves a pixel by g · l δ²/2 in l steps. One that moves all D pixels by 1, half the data's
+        range, raises f by D · 2/(l δ²) on the way: chains cannot make up for a larger gap.
         """
         step_size = torch.as_tensor(self.kernel.step_size).mean().item()
         return {
@@ -115,19 +110,19 @@ class DescriptorLearner:
         }
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
-        """λ_max of the energy where the chains of these images start, and the step size that it allows."""
+        """λ_max of the energy where the chains of these images start, and the limit of stable step sizes."""
         with frozen(self.model):
-            start = self.chains.start(*self.keys(index, images), rng)
+            start = self.chains.start(*self._chains_of(index, images), rng)
             return mcmc.stability(self.model.log_density, start, rng=rng)
 
     def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
-        """The kernel, with its step sizes frozen, and the start of the first chain of each of these images."""
+        """For the first chain of each of these images: the kernel, with fixed step sizes, and the start."""
         chain = index * self.chains_per_image
         kernel = self.kernel.with_step_size(self.chains.step_sizes[chain])
         return kernel, self.chains.start(chain, images, rng)
 
-    def keys(self, index: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The chains that belong to these images, (b · ñ/n,), and each chain's image."""
+    def _chains_of(self, index: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The indices of these images' chains, (b · ñ/n,), and each chain's image."""
         m = self.chains_per_image
         replicate = torch.arange(m, device=index.device)
         return (index[:, None] * m + replicate).flatten(), images.repeat_interleave(m, 0) if m > 1 else images

@@ -3,41 +3,30 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .. import mcmc
 from ..data import as_float
 from ..rng import derive
-from .guard import Divergence, Guard, Guarded, Watch
-from .record import Record
+from .guard import Guard
+from .learner import Learner, step_limit
+from .record import Divergence, Record
 from .state import prime
 
-__all__ = ["Learner", "batches", "constant", "learn", "linear_decay"]
+__all__ = ["batches", "constant", "learn", "linear_decay"]
 
 STABILITY_CHECKS = (0, 3, 15, 63)
-"""Iterations at which λ_max is measured: it grows as the generator learns, fastest at first."""
-
-
-class Learner(Guarded, Protocol):
-    """One published algorithm; `GeneratorLearner` and `DescriptorLearner` are the two."""
-
-    def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None: ...
-
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record: ...
-
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability: ...
+"""Iterations at which λ_max is measured: it grows as the model learns, fastest at first."""
 
 
 def linear_decay(progress: float) -> float:
-    """The rate falls linearly to 0 over the run."""
+    """The learning rate falls linearly to 0 over the run."""
     return 1 - progress
 
 
 def constant(progress: float) -> float:
-    """The rate stays as it is."""
+    """The learning rate stays the same."""
     return 1.0
 
 
@@ -51,21 +40,21 @@ def learn(
     schedule: Callable[[float], float] = linear_decay,
     guard: Guard | None = None,
 ) -> Iterator[Record]:
-    """Advances a learner from the iteration where it stands to ``num_iterations``, yielding each one's record.
+    """Advances a learner from its present iteration to ``num_iterations``, and yields each iteration's record.
 
     Args:
-        learner: what to advance; its model says on which device.
+        learner: the learner; its model determines the device.
         images: the data set, (n, *event), uint8 or float32 in [−1, 1].
-        num_iterations: T, counted from the learner's first.
-        seed: every random number follows from it and from the iteration.
-        batch_size: images an iteration; all where None.
-        schedule: the factor on the optimiser's rates, given the share t/T of the iterations done.
-        guard: what watches each iteration and takes the learner back when it is in trouble: the iterations
-            after its last good state are then done, and yielded, again. A new one where None.
+        num_iterations: T, counted from the learner's first iteration.
+        seed: determines, with the iteration, every random number.
+        batch_size: images an iteration; None for all.
+        schedule: the factor on the optimiser's learning rates, as a function of t/T, the share of iterations done.
+        guard: watches each iteration and rolls the learner back when it is in trouble: the iterations after its last
+            good state are then done, and yielded, again. None for a new one.
 
     Raises:
-        Divergence: going back has not helped; the message says what is wrong, and what step size would be
-            stable. The learner stands at its last good state.
+        Divergence: rolling back has not helped; the message names the cause and the limit of stable step sizes. The
+            learner is in its last good state.
     """
     device = next(learner.model.parameters()).device
     images = images.to(device)
@@ -73,10 +62,11 @@ def learn(
     guard = guard or Guard()
     if not len(learner.chains.step_sizes):
         learner.begin(as_float(images[:1]), len(images), rng=derive(seed, "chains", device=device))
-    if not learner.optimizer.state:
+    if learner.optimizer and not learner.optimizer.state:
         prime(learner.optimizer)
     guard.begin(learner, images, batch_size)
-    rates = [group.setdefault("initial_lr", group["lr"]) for group in learner.optimizer.param_groups]
+    groups = learner.optimizer.param_groups if learner.optimizer else []
+    rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
     order = batches(len(images), batch_size, seed, learner.iteration)
     events: list[str] = []
     rolled_back = False
@@ -86,15 +76,15 @@ def learn(
         guard.keep(learner)
         index = next(order).to(device)
         batch = as_float(images[index])
-        for group, rate in zip(learner.optimizer.param_groups, rates, strict=True):
+        for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
-        events += unstable(learner, index, batch, seed)
+        events += _stability_warnings(learner, index, batch, seed)
         try:
             record = learner.step(index, batch, rng=derive(seed, "chain noise", t, device=device), watch=guard.watch)
             guard.watch_weights(learner.model, record)
         except Divergence as trouble:
-            step_size, limit, sentence = stability_sentence(learner, index, batch, seed)
-            events.append(guard.roll_back(learner, trouble, step_size, limit, sentence, tuple(events)))
+            step = step_limit(learner, index, batch, seed)
+            events.append(guard.roll_back(learner, trouble, step, tuple(events)))
             order = batches(len(images), batch_size, seed, learner.iteration)
             rolled_back = True
             continue
@@ -105,7 +95,7 @@ def learn(
 
 
 def batches(num_images: int, batch_size: int, seed: int, first: int = 0) -> Iterator[Tensor]:
-    """The images' indices of iteration ``first``, ``first`` + 1, …: each epoch a new order, cut into equal parts."""
+    """The images' indices of iteration ``first``, ``first`` + 1, …: each epoch in a new order, cut into equal parts."""
     parts = -(-num_images // batch_size)
     epoch, skipped = divmod(first, parts)
     while True:
@@ -114,23 +104,12 @@ def batches(num_images: int, batch_size: int, seed: int, first: int = 0) -> Iter
         epoch, skipped = epoch + 1, 0
 
 
-def unstable(learner: Learner, index: Tensor, images: Tensor, seed: int) -> tuple[str, ...]:
-    """What to tell the user, in the first iterations, of a step size at which the chains cannot be stable."""
-    adapted = learner.kernel.target_acceptance is not None
+def _stability_warnings(learner: Learner, index: Tensor, images: Tensor, seed: int) -> tuple[str, ...]:
+    """In the first iterations: a warning if the step size is above the chains' stability limit."""
+    adapted = learner.kernel is not None and learner.kernel.target_acceptance is not None
     if learner.iteration not in (STABILITY_CHECKS[:1] if adapted else STABILITY_CHECKS):
         return ()
-    step_size, limit, sentence = stability_sentence(learner, index, images, seed)
-    if step_size < limit:
+    step = step_limit(learner, index, images, seed)
+    if step is None or step.step_size < step.limit:
         return ()
-    remedy = "it is adapted from there" if adapted else "choose a smaller one, or an adjusted kernel"
-    return (f"{sentence}; {remedy}",)
-
-
-def stability_sentence(learner: Learner, index: Tensor, images: Tensor, seed: int) -> tuple[float, float, str]:
-    """The largest step size of these images' chains, the least limit 2/√λ_max, and both in words."""
-    rng = derive(seed, "stability", learner.iteration, device=images.device)
-    lambda_max, limits = learner.stability(index, images, rng=rng)
-    step_size, limit = learner.chains.step_sizes[index].max().item(), limits.min().item()
-    side = "below" if step_size < limit else "above"
-    found = f"2/√λ_max = {limit:.3g} (λ_max = {lambda_max.max().item():.3g})"
-    return step_size, limit, f"step size {step_size:.3g} is {side} the stability limit {found}"
+    return (f"{step}; {'the kernel adapts it' if adapted else 'choose a smaller one, or kernel mala or hmc'}",)

@@ -6,23 +6,22 @@ from torch import Tensor
 from .. import mcmc
 from ..models import Generator
 from ..processor import frozen
-from .guard import Watch, gradient_norm, require_finite
-from .record import Record
+from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["GeneratorLearner"]
 
 
 class GeneratorLearner:
-    """Alternating back-propagation (Algorithm 1): each iteration infers the images' z by MCMC, then moves the weights.
+    """Alternating back-propagation (Algorithm 1): each iteration infers the images' z by MCMC, then updates W.
 
-        inference step:  z_i ← l transitions under p(z_i | Y_i; W_t), from where z_i stood last                    (7)
+        inference step:  z_i ← l transitions under p(z_i | Y_i; W_t), from the current z_i                         (7)
         learning step:   W_{t+1} = W_t + γ_t (1/n) Σ_i ∂/∂W log p(Y_i, z_i; W_t)                              (8–10)
 
     Args:
         model: the generator.
-        kernel: the transition. One with a target acceptance has its step size adapted, image by image.
+        kernel: the transition; if it has a target acceptance, each image's step size is adapted towards it.
         num_steps: l, transitions an iteration.
-        optimizer: makes the learning step; Adam(0.002, β₁ = 0.5) where none is given.
+        optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5).
 
     Source: Han, Lu, Zhu, Wu, *Alternating Back-Propagation for Generator Network*, AAAI 2017.
     """
@@ -47,18 +46,12 @@ class GeneratorLearner:
         self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
-        """One iteration on a batch.
-
-        Args:
-            index: the images' places in the data set, (b,).
-            images: Y, (b, *event) in [−1, 1].
-            rng: the random generator, on the images' device.
-            watch: looks at the record before weights and chains are touched.
+        """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
 
         Raises:
-            Divergence: what it saw must not be.
+            Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
-        # Inference step: l transitions of every z_i under its own posterior, warm start                    (7)
+        # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t), from the current z_i           (7)
         step_size = self.chains.step_sizes[index]
         with frozen(self.model):
             state, info = mcmc.run(
@@ -70,7 +63,7 @@ class GeneratorLearner:
             )
         z = state.position
 
-        # Learning step: ascend Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖² / 2σ²     (8–10)
+        # Learning step: the gradient of (1/n) Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖²/2σ²   (8, 9)
         squares = (self.model(z) - images) ** 2
         loss = squares.sum() / len(images) / (2 * self.model.sigma**2)
         self.optimizer.zero_grad()
@@ -86,15 +79,17 @@ class GeneratorLearner:
             gradient_norm=gradient_norm(self.model.parameters()),
         )
         watch(record)
+
+        # Both steps are accepted: keep z_i, W_{t+1} = W_t + γ_t × gradient                                       (10)
         self.chains.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
 
     def limits(self, images: Tensor) -> dict[str, float]:
-        """Beyond what a measure is trouble: z² has mean 1 under its prior, and 5 standard deviations are none of it."""
+        """z² has mean 1 under its prior; at 25, five standard deviations, z has left it."""
         return {"z_mean_square": 25.0}
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
-        """λ_max of each image's posterior where its z stands, and the step size that it allows."""
+        """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
         with frozen(self.model):
             return mcmc.stability(lambda z: self.model.log_joint(z, images), self.chains.positions[index], rng=rng)

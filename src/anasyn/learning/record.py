@@ -1,12 +1,14 @@
-"""What one iteration tells."""
+"""What one iteration reports, and the error that is raised where it must not be accepted."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Record"]
+__all__ = ["Divergence", "Record", "Watch", "gradient_norm", "require_finite"]
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,46 @@ class Record:
     measures: dict[str, float]  # the learner's own
     iteration: int = 0
     seconds: float = 0.0
-    events: tuple[str, ...] = field(default=())  # what the user is to be told
-    rolled_back: bool = False  # to just before this iteration, from this one or a later one
+    events: tuple[str, ...] = ()  # messages for the user
+    rolled_back: bool = False  # learning went back to just before this iteration, from this one or a later one
 
     @classmethod
     def of(cls, *, loss: Tensor, acceptance_rate: Tensor, step_size: Tensor, **measures: Tensor) -> Self:
-        """The record of these scalars, brought from their device in one transfer."""
+        """The record of these scalar tensors, copied from their device in one transfer."""
         scalars = torch.stack([x.detach().double() for x in (loss, acceptance_rate, step_size, *measures.values())])
         first, second, third, *rest = scalars.tolist()
         return cls(first, second, third, dict(zip(measures, rest, strict=True)))
+
+
+class Divergence(RuntimeError):
+    """Learning has diverged. The message names the cause.
+
+    Args:
+        cause: what is wrong, with its number.
+        advice: what to change in another run.
+        record: the numbers of the iteration that diverged, if there are any.
+        updated: whether the divergence was found only after the weights had changed.
+    """
+
+    def __init__(self, cause: str, advice: str = "", record: Record | None = None, updated: bool = False):
+        super().__init__(cause)
+        self.advice = advice
+        self.record = record
+        self.updated = updated
+
+
+Watch = Callable[[Record], None]
+"""Inspects an iteration's record before weights and chains change; raises `Divergence` if they must not."""
+
+
+def require_finite(record: Record) -> None:
+    """The least strict `Watch`: raises `Divergence`, naming the record's numbers that are not finite."""
+    numbers = {"loss": record.loss, "step_size": record.step_size, **record.measures}
+    broken = [f"{name} = {value}" for name, value in numbers.items() if not math.isfinite(value)]
+    if broken:
+        raise Divergence(", ".join(broken), "a smaller step size or learning rate, or kernel mala", record)
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """‖∂ loss / ∂ weights‖ over all parameters, a scalar tensor."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

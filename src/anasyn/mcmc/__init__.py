@@ -1,4 +1,4 @@
-"""Markov chain Monte Carlo for any log-density callable: kernels, their loops, adaptation and chains."""
+"""Markov chain Monte Carlo for any log-density: kernels, loops over steps, step-size adaptation, and chains."""
 
 from .adaptation import Stability, adapt, stability, warm_up
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise

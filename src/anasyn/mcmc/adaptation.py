@@ -1,4 +1,4 @@
-"""Step sizes: adapted while a chain learns its way, frozen for every estimate; and the limit of stability."""
+"""Step-size adaptation, and the largest step size that is stable."""
 
 from typing import NamedTuple, TypeVar
 
@@ -14,13 +14,13 @@ K = TypeVar("K", bound=Kernel)
 
 
 def adapt(kernel: Kernel, step_size: Tensor, acceptance_rate: Tensor, *, gain: float) -> Tensor:
-    """Each chain's step size moved towards the target acceptance: log δ ← log δ + gain · (acceptance − target).
+    """Moves each chain's step size towards the target acceptance: log δ ← log δ + gain · (acceptance − target).
 
     Args:
-        kernel: the transition; where it has no target acceptance the step size stays as it is.
+        kernel: the transition; without a target acceptance, the step sizes are returned unchanged.
         step_size: δ, (n,).
-        acceptance_rate: of the chain's last transitions, (n,).
-        gain: of the Robbins-Monro step; constant where the density keeps changing, decreasing where it does not.
+        acceptance_rate: mean over each chain's last transitions, (n,).
+        gain: of the Robbins–Monro step; constant while the density changes, decreasing for a fixed density.
 
     Source: Robbins and Monro 1951; Andrieu and Thoms 2008, §4.
     """
@@ -32,10 +32,10 @@ def adapt(kernel: Kernel, step_size: Tensor, acceptance_rate: Tensor, *, gain: f
 def warm_up(
     kernel: K, log_density: LogDensity, position: Tensor, *, num_steps: int, rng: torch.Generator
 ) -> tuple[K, State]:
-    """Runs the chains and finds each one's step size: the kernel to sample with, its steps frozen, and the state.
+    """Runs the chains while adapting each one's step size; returns the kernel with fixed step sizes, and the state.
 
-    The gain falls as t^(−0.6), and the step size returned is the geometric mean over the second half, in
-    which adaptation only wanders (Polyak and Juditsky 1992).
+    The gain falls as t^(−0.6), and the step size returned is the geometric mean over the second half, which averages
+    out the fluctuations of the adaptation (Polyak and Juditsky 1992).
 
     Args:
         kernel: the transition; one without a target acceptance keeps its step size.
@@ -58,33 +58,33 @@ def warm_up(
 
 
 class Stability(NamedTuple):
-    """The largest curvature at each chain's position and the step size it allows."""
+    """The largest curvature at each chain's position, and the limit of stable step sizes there."""
 
     lambda_max: Tensor  # (n,), largest eigenvalue of −∂² log p/∂x²
-    limit: Tensor  # (n,), 2/√λ_max; infinite where the density is nowhere concave
+    limit: Tensor  # (n,), 2/√λ_max; infinite where no curvature is positive
 
 
 def stability(
     log_density: LogDensity, position: Tensor, *, rng: torch.Generator, num_iterations: int = 20
 ) -> Stability:
-    """λ_max of −∂² log p/∂x² at each position by power iteration on Hessian-vector products, and δ < 2/√λ_max.
+    """λ_max of −∂² log p/∂x² at each position, by power iteration on Hessian-vector products, and 2/√λ_max.
 
-    Unadjusted Langevin dynamics and the leapfrog are stable on a Gaussian of curvature λ iff δ² λ < 4.
-    Power iteration finds the largest modulus; shifted by it, all eigenvalues are positive, and a second
-    one finds the largest, whatever the signs. The Rayleigh quotient returned never exceeds the true λ_max.
+    Unadjusted Langevin dynamics and the leapfrog are stable on a Gaussian of curvature λ if and only if δ² λ < 4.
+    A first power iteration finds the largest modulus. Shifted by it, no eigenvalue is negative, and a second power
+    iteration finds the largest one. The Rayleigh quotient returned never exceeds the true λ_max.
 
     Args:
         log_density: (n, *event) → (n,), twice differentiable.
         position: (n, *event).
         rng: for the starting vectors, on the device of ``position``.
-        num_iterations: products a power iteration.
+        num_iterations: Hessian-vector products in each power iteration.
     """
     with torch.enable_grad():
         position = position.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(log_density(position).sum(), position, create_graph=True)
 
     def curvature_times(vector: Tensor) -> Tensor:
-        if not gradient.requires_grad:  # a log-density that is linear has no curvature at all
+        if not gradient.requires_grad:  # a linear log-density has no curvature
             return torch.zeros_like(vector)
         (product,) = torch.autograd.grad(
             gradient, position, vector, retain_graph=True, allow_unused=True, materialize_grads=True

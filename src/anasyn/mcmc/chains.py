@@ -6,13 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..rng import standard_normal
+from ..rng import standard_normal, uniform
 
 __all__ = [
     "Chains",
     "ColdChains",
     "PersistentChains",
-    "Start",
     "WarmChains",
     "data",
     "mean_image",
@@ -25,18 +24,18 @@ Start = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def mean_image(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image reduced to 1 × 1, its mean colour, and enlarged again. Draws nothing from ``rng``."""
+    """Starts at a uniform image of each image's mean colour. Draws nothing from ``rng``."""
     return images.mean((-2, -1), keepdim=True).expand_as(images).contiguous(memory_format=torch.channels_last)
 
 
 def reference_noise(std: float) -> Start:
-    """Starts drawn from the descriptor's reference N(0, s² I), s = ``std``."""
+    """Starts drawn from the descriptor's reference density N(0, s² I), s = ``std``."""
     return lambda images, rng: std * standard_normal(images, rng)
 
 
 def uniform_noise(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Starts uniform over the images' range [−1, 1]."""
-    return 2 * torch.rand(images.shape, generator=rng, dtype=images.dtype, device=images.device) - 1
+    """Starts uniform over the range of the images, [−1, 1]."""
+    return 2 * uniform(images, rng) - 1
 
 
 def data(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -45,29 +44,25 @@ def data(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 class Chains(Protocol):
-    """The interface: one chain for each key, an image's index; its step size is kept from visit to visit."""
+    """The chains of a data set, one for each index; each chain's step size is kept between iterations."""
 
     step_sizes: Tensor  # (n,), δ of each chain
 
     def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
-        """Makes room for ``num_chains`` chains with the dtype and device of ``like``."""
+        """Creates ``num_chains`` chains, with the dtype and device of ``like``."""
 
     def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Where the chains of these images begin this iteration, (b, *event)."""
+        """Where the chains of these images start in this iteration, (b, *event)."""
 
     def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
-        """Keeps what the next visit of these images needs."""
+        """Keeps where the chains ended, if it is needed, and their step sizes."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that is kept, by name: the tensors themselves, a row a chain."""
+        """The tensors that are kept, by name, not copied; one row for each chain."""
 
 
 class WarmChains:
-    """Each image's chain goes on from where it stood at the image's last visit; it begins at z ~ N(0, I_d).
-
-    Args:
-        latent_dim: d.
-    """
+    """Each image's chain of z, (d,), starts at N(0, I_d) and continues from where it ended last; d = ``latent_dim``."""
 
     def __init__(self, latent_dim: int):
         self.positions = torch.empty(0, latent_dim)
@@ -90,10 +85,10 @@ class WarmChains:
 
 
 class ColdChains:
-    """Every visit starts anew; of a chain only its step size is kept.
+    """Chains that start afresh in every iteration; only their step sizes are kept.
 
     Args:
-        begin: where: `mean_image`, `reference_noise`\\ (s), `uniform_noise` or `data`.
+        begin: where they start: `mean_image`, ``reference_noise(s)``, `uniform_noise` or `data`.
     """
 
     def __init__(self, begin: Start = mean_image):
@@ -114,10 +109,10 @@ class ColdChains:
 
 
 class PersistentChains:
-    """Persistent contrastive divergence: a chain starts once and then goes on from where it stood.
+    """Persistent contrastive divergence: a chain starts once, and then continues from where it ended last.
 
     Args:
-        begin: where a chain begins at its image's first visit.
+        begin: where a chain starts, as for `ColdChains`.
 
     Source: Tieleman 2008.
     """

@@ -15,7 +15,7 @@ __all__ = ["HMC", "leapfrog"]
 
 @dataclass(frozen=True)
 class HMC:
-    """Hamiltonian Monte Carlo with a unit mass: p is stationary at any step size.
+    """Hamiltonian Monte Carlo with unit mass: p is stationary at any step size.
 
         p ~ N(0, I);   (x', p') = L leapfrog steps of size ε from (x, p)
         accepted with probability  min(1, exp[H(x, p) − H(x', p')]),   H(x, p) = −log p(x) + ‖p‖²/2
@@ -26,7 +26,7 @@ class HMC:
         step_size: ε, a number or one for each chain, (n,).
         num_leapfrog_steps: L ≥ 1.
 
-    Source: Neal 2011, *MCMC using Hamiltonian dynamics*; the acceptance 0.8 aimed at is Stan's.
+    Source: Neal 2011, *MCMC using Hamiltonian dynamics*; the target acceptance of 0.8 is that of Stan.
     """
 
     step_size: float | Tensor = 0.1
@@ -39,7 +39,7 @@ class HMC:
             raise ValueError(f"num_leapfrog_steps: expected at least 1, got {self.num_leapfrog_steps}")
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        """One transition; an end point whose energy is not finite is rejected and told."""
+        """One transition; an end point whose energy is not finite is rejected and reported as divergent."""
         momentum = standard_normal(state.position, rng)
         proposal, new_momentum = leapfrog(log_density, state, momentum, self.num_leapfrog_steps)
         kinetic = 0.5 * inner(momentum, momentum)

@@ -1,4 +1,4 @@
-"""What every MCMC kernel shares: the chains' state, what a step tells, and the two loops over steps."""
+"""What every MCMC kernel shares: the chains' state, the report of a step, and the two loops over steps."""
 
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol, Self
@@ -9,11 +9,11 @@ from torch import Tensor
 __all__ = ["Info", "Kernel", "LogDensity", "State", "draws", "init", "run"]
 
 LogDensity = Callable[[Tensor], Tensor]
-"""A log-density, up to a constant: (n, *event) → (n,). A row depends on its own row alone."""
+"""A log-density, up to a constant: (n, *event) → (n,). Each value depends on its own row alone."""
 
 
 class State(NamedTuple):
-    """Where n chains stand, with what the next step needs so that nothing is computed twice."""
+    """The positions of n chains, with what the next step needs of them, so that nothing is computed twice."""
 
     position: Tensor  # (n, *event)
     log_density: Tensor  # (n,)
@@ -22,16 +22,16 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What n chains did in a step, or on average over several."""
+    """What n chains did in one step, or over several."""
 
-    acceptance_rate: Tensor  # (n,), min(1, α); of an unadjusted kernel, what a Metropolis-Hastings test would give
-    divergent: Tensor  # (n,) bool, a proposal had a log-density or gradient that is not finite
+    acceptance_rate: Tensor  # (n,), min(1, α); for an unadjusted kernel, that of a Metropolis–Hastings correction
+    divergent: Tensor  # (n,) bool, whether the log-density or gradient of a proposal was not finite
 
 
 class Kernel(Protocol):
-    """One MCMC transition. It owns neither the density, which changes at every weight update, nor the chains."""
+    """One MCMC transition. It owns neither the chains nor the density, which changes at every weight update."""
 
-    target_acceptance: ClassVar[float | None]  # what the step size is adapted towards; None where it is fixed
+    target_acceptance: ClassVar[float | None]  # that the step size is adapted towards; None if it is fixed
 
     @property
     def step_size(self) -> float | Tensor: ...
@@ -42,10 +42,9 @@ class Kernel(Protocol):
 
 
 def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]:
-    """log p, (n,), and its gradient by the position, (n, *event).
+    """log p, (n,), and its gradient with respect to the position, (n, *event).
 
-    Rows are independent, so the gradient of the sum is the gradient of each. Nothing is accumulated in
-    the weights behind ``log_density``.
+    Rows are independent, so that the gradient of the sum is that of each row. No gradient of a weight is accumulated.
     """
     with torch.enable_grad():
         position = position.detach().requires_grad_()
@@ -55,26 +54,25 @@ def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]
 
 
 def per_chain(value: Tensor, like: Tensor) -> Tensor:
-    """One number a chain, (n,), shaped to multiply ``like``, (n, *event)."""
+    """One number per chain, (n,), reshaped to multiply ``like``, (n, *event)."""
     return value.view(-1, *[1] * (like.dim() - 1))
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """The inner product of each chain's two events, (n,)."""
-    return (a * b).sum(tuple(range(1, a.dim())))  # flatten would copy images that are channels-last
+    return (a * b).sum(tuple(range(1, a.dim())))  # flatten would copy channels-last images
 
 
 def init(log_density: LogDensity, position: Tensor, step_size: float | Tensor) -> State:
     """The state of chains that start at ``position``, (n, *event), with step sizes (n,) or one for all.
 
     Raises:
-        ValueError: the log-density does not return one number a chain.
+        ValueError: the log-density does not return one number per chain.
     """
     value, gradient = evaluate(log_density, position)
     if value.shape != position.shape[:1]:
-        raise ValueError(
-            f"log_density: expected one number a chain, shape {tuple(position.shape[:1])}, got {tuple(value.shape)}"
-        )
+        expected = f"one number per chain, shape {tuple(position.shape[:1])}"
+        raise ValueError(f"log_density: expected {expected}, got {tuple(value.shape)}")
     step_size = torch.as_tensor(step_size, dtype=value.dtype, device=value.device).expand(value.shape)
     return State(position.detach(), value, gradient, step_size)
 
@@ -92,7 +90,7 @@ def run(
         rng: the random generator, on the device of ``position``.
 
     Returns:
-        the last state, and over the steps the mean acceptance rate and whether any diverged, (n,) each.
+        the last state; and each chain's mean acceptance rate and whether any of its steps was divergent, (n,).
     """
     state = init(log_density, position, kernel.step_size)
     acceptance = torch.zeros_like(state.log_density)
@@ -105,23 +103,17 @@ def run(
 
 
 def draws(
-    kernel: Kernel,
-    log_density: LogDensity,
-    position: Tensor,
-    *,
-    num_draws: int,
-    rng: torch.Generator,
-    thin: int = 1,
+    kernel: Kernel, log_density: LogDensity, position: Tensor, *, num_draws: int, rng: torch.Generator, thin: int = 1
 ) -> Tensor:
-    """The chains' positions after every ``thin`` transitions, (num_draws, n, *event). The step sizes stay as they are.
+    """The chains' positions after every ``thin`` transitions, (num_draws, n, *event). The step sizes are fixed.
 
     Args:
         kernel: the transition.
         log_density: (n, *event) → (n,).
-        position: where the chains start, (n, *event); not itself among the draws.
-        num_draws: how many positions of each chain are kept.
+        position: where the chains start, (n, *event); not among the draws.
+        num_draws: draws of each chain.
         rng: the random generator, on the device of ``position``.
-        thin: transitions between two that are kept.
+        thin: transitions from one draw to the next.
     """
     state = init(log_density, position, kernel.step_size)
     kept = position.new_empty((num_draws, *position.shape))

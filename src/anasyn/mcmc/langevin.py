@@ -1,4 +1,4 @@
-"""Langevin dynamics, unadjusted and Metropolis-adjusted: one proposal, with and without the test."""
+"""Langevin dynamics, with and without a Metropolis–Hastings correction."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ class Langevin:
 
         x ← x + (δ²/2) ∂ log p(x)/∂x + √T δ U,   U ~ N(0, I)                                 (7, 16)
 
-    Its stationary density differs from p^(1/T) by O(δ²); it is unstable for δ ≥ 2/√λ_max of the
+    Its stationary density differs from p^(1/T) by O(δ²). It is unstable for δ ≥ 2/√λ_max, with λ_max the largest
     curvature −∂² log p/∂x².
 
     Args:
         step_size: δ as the papers write it, a number or one for each chain, (n,).
-        temperature: T; anything but 1 samples p^(1/T), another density than the one stated.
+        temperature: T; a value other than 1 samples p^(1/T) instead of p.
 
     Source: Han et al., AAAI 2017, eq. 7; Xie et al., ICML 2016, eq. 16.
     """
@@ -39,7 +39,7 @@ class Langevin:
             raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        """One transition; the acceptance rate told is the one that a Metropolis-Hastings test would have."""
+        """One transition; the acceptance rate reported is what a Metropolis–Hastings correction would have."""
         proposal, log_alpha = propose(log_density, state, rng, self.temperature)
         return proposal, Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())
 
@@ -59,7 +59,7 @@ class MALA:
     Args:
         step_size: δ, a number or one for each chain, (n,).
 
-    Source: Roberts and Tweedie 1996; Roberts and Rosenthal 1998 for the acceptance 0.574 of the best step.
+    Source: Roberts and Tweedie 1996; Roberts and Rosenthal 1998 for the optimal acceptance, 0.574.
     """
 
     step_size: float | Tensor = 0.1
@@ -67,7 +67,7 @@ class MALA:
     target_acceptance: ClassVar[float | None] = 0.574
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        """One transition; a proposal whose log-density or gradient is not finite is rejected and told."""
+        """One transition; a proposal whose log-density or gradient is not finite is rejected, and is divergent."""
         proposal, log_alpha = propose(log_density, state, rng)
         return accept(state, proposal, log_alpha, rng)
 
@@ -96,14 +96,14 @@ def propose(
 
 
 def acceptance_rate(log_alpha: Tensor) -> Tensor:
-    """min(1, α), and 0 where α is not a number: such a proposal is never accepted."""
+    """min(1, α), and 0 where α is NaN: such a proposal is never accepted."""
     return torch.where(log_alpha < 0, log_alpha.exp(), (log_alpha >= 0).to(log_alpha.dtype))
 
 
 def accept(state: State, proposal: State, log_alpha: Tensor, rng: torch.Generator) -> tuple[State, Info]:
-    """The Metropolis-Hastings test of each chain: the proposal with probability min(1, α), else the state.
+    """The Metropolis–Hastings correction: each chain moves to its proposal with probability min(1, α), or stays.
 
-    Position, log-density and gradient change together, or the next step starts from a stale one.
+    Position, log-density and gradient change together: the next step must not start from a stale one.
     """
     log_alpha = torch.where(proposal.log_density.isfinite(), log_alpha, -math.inf)  # log p = +∞ is no density either
     accepted = log_alpha > uniform(log_alpha, rng).log()

@@ -1,4 +1,4 @@
-"""The two models, each stating a log-density, and their networks."""
+"""The two models, each defined by a log-density, and their networks."""
 
 from . import networks
 from .descriptor import Descriptor

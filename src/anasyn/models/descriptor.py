@@ -10,14 +10,14 @@ class Descriptor(nn.Module):
     """p_θ(Y) = exp[f_θ(Y)] p₀(Y) / Z(θ),   p₀ = N(0, s² I_D).                                (11, 12)
 
     Args:
-        network: images (n, *event) → a number each, (n,).
+        network: images (n, *event) → one number per image, (n,).
         reference_std: s of the Gaussian reference, in the images' units ([−1, 1]).
-        scale: f = scale · network. With scale = 2/δ² a fresh network's gradient moves a Langevin chain of
-            step δ by its own size at temperature 1 (Nijkamp et al. 2020 write U = f/(ε²/2)).
+        scale: f = scale · network. With scale = 2/δ², the drift (δ²/2) ∂f/∂Y of a Langevin step at temperature 1 is the
+            gradient of the network itself (Nijkamp et al. 2020 write U = f/(ε²/2)).
         precision: arithmetic of the network, ``"float32"`` or ``"bfloat16"``.
 
     Raises:
-        ValueError: s or the scale is not positive.
+        ValueError: s or the scale is not positive, or the precision is unknown.
 
     Source: Xie, Lu, Zhu, Wu, *A Theory of Generative ConvNet*, ICML 2016.
     """
@@ -46,5 +46,5 @@ class Descriptor(nn.Module):
         return norm - self(images)
 
     def log_density(self, images: Tensor) -> Tensor:
-        """log p_θ(Y) = −E_θ(Y) but for the constant −log Z(θ) − (D/2) log 2πs², (n,)."""
+        """log p_θ(Y) = −E_θ(Y), up to the constant −log Z(θ) − (D/2) log 2πs², (n,)."""
         return -self.energy(images)

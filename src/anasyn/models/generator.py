@@ -17,11 +17,10 @@ class Generator(nn.Module):
         network: f, z (n, d) → images (n, *event).
         latent_dim: d.
         sigma: σ, the standard deviation of a pixel's noise, in the images' units ([−1, 1]).
-        precision: arithmetic of the network, ``"float32"`` or ``"bfloat16"``; densities are summed in the
-            precision of z.
+        precision: arithmetic of the network, ``"float32"`` or ``"bfloat16"``; densities have the precision of z.
 
     Raises:
-        ValueError: σ or d is not positive.
+        ValueError: σ or d is not positive, or the precision is unknown.
 
     Source: Han, Lu, Zhu, Wu, *Alternating Back-Propagation for Generator Network*, AAAI 2017.
     """
@@ -51,23 +50,24 @@ class Generator(nn.Module):
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
-        # written out, here and in the learner: the gradient of mse_loss comes back channels-first, and is slow
+        # not mse_loss, here and in the learner: its gradient is not channels-last, which makes the backward pass slow
         squares = ((self(z) - images) ** 2).sum(tuple(range(1, images.dim())))
         return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * math.log(2 * math.pi * self.sigma**2)
 
     def log_joint(self, z: Tensor, images: Tensor) -> Tensor:
-        """log p(Y, z; W) = log p(Y | z) + log p(z), (n,); by z the log-posterior but for a constant.   (3, 4)
+        """log p(Y, z; W) = log p(Y | z) + log p(z), (n,); the log-posterior of z, up to a constant.   (3, 4)
+
+        It is summed over pixels and not averaged over the batch, so that ∂/∂z_i depends on Y_i and z_i alone.
 
         Args:
             z: latent factors, (n, d).
-            images: Y, (n, *event). Summed over pixels, never averaged over the batch: the gradient by z_i
-                does not depend on what else is in the batch.
+            images: Y, (n, *event).
         """
         return self.log_likelihood(z, images) + self.log_prior(z)
 
     @torch.no_grad()
     def sample(self, num: int, *, rng: torch.Generator) -> Tensor:
-        """f(z) at ``num`` random z ~ N(0, I_d), (num, *event); without the pixel noise ε."""
+        """f(z) at ``num`` draws z ~ N(0, I_d), (num, *event), without the pixel noise ε."""
         weight = next(self.parameters())
         z = standard_normal(weight.new_empty(num, self.latent_dim), rng)
         images: Tensor = self(z)

@@ -1,4 +1,4 @@
-"""The networks of the two models. No batch norm: it would make a row depend on the other rows."""
+"""The networks of the two models, without batch normalisation: it would make an image depend on the others."""
 
 from collections.abc import Sequence
 
@@ -16,17 +16,17 @@ def deconv(
 ) -> nn.Sequential:
     """The generator's network f: z, (n, d) → images in (−1, 1), (n, channels, height, width).
 
-    A linear layer to a small image, then transposed convolutions (kernel 4, stride 2) that double its sides,
-    LeakyReLU 0.2 between, tanh at the end. What exceeds ``size`` in the last layer is cropped.
+    A linear layer makes a small image; transposed convolutions (kernel 4, stride 2) double its sides, with
+    LeakyReLU 0.2 between them and tanh at the end. The last layer's output is cropped to ``size``.
 
-    The first weights keep the variance from layer to layer (He et al. 2015; PyTorch's own shrink an image
-    a hundredfold, and the posterior then pulls z far out of its prior before the weights have grown). The
-    first bias is drawn too: without it f(z) is a cone over z = 0, where every image meets in grey.
+    The initial weights preserve the variance from layer to layer (He et al. 2015). PyTorch's defaults shrink an image
+    a hundredfold, and the posterior then pulls z far out of its prior before the weights have grown. The first bias is
+    random: without it f(z) is a cone whose apex, at z = 0, is grey.
 
     Args:
         latent_dim: d.
         size: side of the images in pixels, or (height, width); at least 8.
-        widths: channels of the hidden layers, the first at the coarsest image; one doubling follows each.
+        widths: channels of the hidden layers, coarsest first; each is followed by a doubling.
         channels: of the images, 1 or 3.
 
     Raises:
@@ -42,7 +42,7 @@ def deconv(
             nn.init.normal_(layer.weight, std=latent_dim**-0.5)
             nn.init.normal_(layer.bias, std=0.3)
         elif isinstance(layer, nn.ConvTranspose2d):
-            fan_in = layer.in_channels * 2**2  # of the 4 × 4 weights, stride 2 lets 2 × 2 reach a pixel
+            fan_in = layer.in_channels * 2**2  # with stride 2, only 2 × 2 of the 4 × 4 weights reach a pixel
             nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", 0.2) * fan_in**-0.5)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
@@ -52,10 +52,10 @@ def deconv(
 def conv(
     size: Size = 64, widths: Sequence[int] = (32, 64, 128, 128), strides: int = 3, channels: int = 3
 ) -> nn.Sequential:
-    """The descriptor's network: images, (n, channels, height, width) → a number each, (n,).
+    """The descriptor's network: images, (n, channels, height, width) → one number per image, (n,).
 
-    Convolutions with kernel 4 and stride 2 for the first ``strides`` layers, then kernel 3 and stride 1,
-    LeakyReLU 0.2, and a linear head without bias: a constant of f cancels in every gradient.
+    Convolutions with LeakyReLU 0.2, the first ``strides`` with kernel 4 and stride 2, the others with kernel 3; then a
+    linear layer without bias: adding a constant to f changes no gradient.
 
     Args:
         size: side of the images in pixels, or (height, width); at least 8.
@@ -80,7 +80,7 @@ def conv(
 
 
 def channels_last(network: nn.Sequential) -> nn.Sequential:
-    """The network with its convolutions' weights in the memory format of the images."""
+    """The network, its convolutions' weights made channels-last like the images."""
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -90,7 +90,7 @@ def channels_last(network: nn.Sequential) -> nn.Sequential:
 class Grid(nn.Module):
     """Each row of features as a small image, (n, height · width · channels) → (n, channels, height, width).
 
-    It is channels-last in memory, like all that follows: in the other format the first layer's gradient is slow.
+    The image is channels-last, like all that follow; otherwise the gradient of the first layer is slow.
     """
 
     def __init__(self, channels: int, height: int, width: int):
@@ -114,10 +114,10 @@ class Crop(nn.Module):
 
 
 class Head(nn.Linear):
-    """Σ_k w_k x_k of each image's features, (n, c, h, w) → (n,), summed in the weights' precision, not the features'.
+    """Σ_k w_k x_k over each image's features, (n, c, h, w) → (n,), summed in the precision of the weights.
 
-    The features are flattened as they lie in memory, channels last. Flattened in the order of their shape they would
-    be copied, and their gradient would come back in the other format, slow in every layer below.
+    The features are flattened in their memory order, channels last. Any other order would copy them, and their gradient
+    would not be channels-last, which is slow in every layer below.
     """
 
     def __init__(self, features: int):
@@ -129,7 +129,7 @@ class Head(nn.Linear):
 
 
 def _sides(size: Size, halvings: int) -> tuple[int, int]:
-    """Height and width, which must be large enough for that many halvings."""
+    """Height and width; raises ValueError if they are too small for that many halvings."""
     height, width = (size, size) if isinstance(size, int) else size
     least = max(8, 1 << (halvings + 1))
     if min(height, width) < least:

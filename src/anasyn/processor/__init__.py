@@ -1,4 +1,4 @@
-"""Faster convolutions on a CPU, behind one function; the only part that uses what PyTorch does not publish."""
+"""Faster convolutions on a CPU, behind one function: the only code that uses private operators of PyTorch."""
 
 from .freezing import frozen
 

@@ -1,4 +1,4 @@
-"""Networks whose weights stay fixed while chains run, so that a CPU can keep them in the layout it computes with."""
+"""Networks whose weights are fixed while chains run, so that a CPU can keep them in the layout it computes with."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .onednn import Conv, Convolution, has_hooks, stands_for
+from .onednn import Conv, Convolution, can_replace, has_hooks
 from .probe import dtypes
 
 __all__ = ["frozen"]
@@ -18,13 +18,10 @@ Layer = Callable[[Tensor], Tensor]
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Computes no gradient of the weights inside, which saves a third of every step, and makes convolutions faster.
+    """Switches off the gradients of a model's weights, which saves a third of every step, and speeds up convolutions.
 
-    On a CPU, consecutive convolutions in any `nn.Sequential` of the model are computed by `Convolutions`; outside, and
-    where that is impossible, PyTorch's own layers compute the same.
-
-    Args:
-        model: the model that chains run through. Inside, its weights must not change, and no hook may be added to it.
+    On a CPU, consecutive convolutions in any `nn.Sequential` of the model are computed by `Convolutions`, where
+    possible. Inside the context the weights must not change, and no hook may be added to the model.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     accelerated = [(vars(module), layers) for module in model.modules() if (layers := fused(module))]
@@ -32,7 +29,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
         for parameter in trained:
             parameter.requires_grad_(False)
         for attributes, layers in accelerated:
-            attributes["forward"] = partial(through, layers)  # of this instance; its class keeps its own
+            attributes["forward"] = partial(through, layers)  # of this instance only, not of its class
         yield
     finally:
         for attributes, _ in accelerated:
@@ -51,23 +48,21 @@ def through(layers: Sequence[Layer], input: Tensor) -> Tensor:
 def fused(module: nn.Module) -> list[Layer]:
     """The layers of an `nn.Sequential` with its convolutions fused; empty where there is nothing to fuse.
 
-    Hooks on a layer are run when the layer is called, and fused layers are not called: a Sequential that has hooks on
-    any of its layers is left as it is. Hooks on the Sequential itself are run as always.
+    A Sequential is left as it is if a layer has hooks, since fused layers are not called and would not run them.
     """
     if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
         return []
-    usable = dtypes()
-    if not usable or "forward" in vars(module) or any(map(has_hooks, module)):
+    if not (usable := dtypes()) or "forward" in vars(module) or any(map(has_hooks, module)):
         return []
     layers = list(joined(module, usable))
     return layers if any(isinstance(layer, Convolutions) for layer in layers) else []
 
 
 def joined(layers: Iterable[nn.Module], usable: Sequence[torch.dtype]) -> Iterator[Layer]:
-    """The layers, with each run of convolutions, and of LeakyReLUs that directly follow one, joined into one."""
+    """The layers, with consecutive convolutions, each with the LeakyReLU that may follow it, joined into one."""
     run: list[tuple[Conv, float | None]] = []
     for layer in layers:
-        if stands_for(layer, usable):
+        if can_replace(layer, usable):
             run.append((layer, None))
         elif run and run[-1][1] is None and type(layer) is nn.LeakyReLU and layer.negative_slope >= 0:
             run[-1] = (run[-1][0], layer.negative_slope)
@@ -83,9 +78,9 @@ def joined(layers: Iterable[nn.Module], usable: Sequence[torch.dtype]) -> Iterat
 class Convolutions:
     """Consecutive convolutions, each with its LeakyReLU if it has one, (n, c, h, w) → (n, c', h', w').
 
-    A step of a chain through a small network takes as long around the convolutions as in them. Here a convolution and
-    its LeakyReLU are one pass, weights are brought into oneDNN's layout once and not at every call, and the gradient
-    by an image of three channels, at which oneDNN is eight times slower, is a convolution to four times as many.
+    In a small network half of a chain's time is spent around the convolutions. Here a convolution and its LeakyReLU are
+    one pass, and weights are converted to oneDNN's layout once instead of at every call. The gradient with respect to
+    an image of three channels, which oneDNN computes eight times slower, is a convolution to four times as many.
     """
 
     def __init__(self, layers: Sequence[tuple[Conv, float | None]], usable: Sequence[torch.dtype]):
@@ -95,7 +90,7 @@ class Convolutions:
 
     def __call__(self, x: Tensor) -> Tensor:
         first, _ = self.layers[0]
-        autocast = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64  # which autocast leaves as it is
+        autocast = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64  # which autocast ignores
         dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
         ours = (
             x.device.type == "cpu"
@@ -103,15 +98,14 @@ class Convolutions:
             and (autocast or dtype == first.weight.dtype)
             and x.dim() == 4
             and x.shape[1] == first.in_channels
-            and not torch.compiler.is_compiling()  # the compiler knows PyTorch's own layers and not these
+            and not torch.compiler.is_compiling()  # the compiler knows only PyTorch's own layers
         )
         if not ours:
             return self.as_layers(x)
         y: Tensor = Fused.apply(x.to(dtype), self)
         return y
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The output of each layer."""
+    def forward(self, x: Tensor) -> list[Tensor]:  # the output of each layer
         if x.dtype not in self.laid_out:
             self.laid_out[x.dtype] = [Convolution(layer, slope, x.dtype) for layer, slope in self.layers]
         features = [x]
@@ -120,15 +114,15 @@ class Convolutions:
         return features[1:]
 
     def backward(self, gradient: Tensor, features: Sequence[Tensor | None]) -> Tensor:
-        """The gradient by x, given that by the last of the features, which are x and the output of each layer."""
-        gradient = gradient.clone(memory_format=torch.channels_last)  # it is changed in place below
+        """The gradient with respect to x, given that of the last feature; features are x and each layer's output."""
+        gradient = gradient.clone(memory_format=torch.channels_last)  # changed in place below
         sides = [feature.shape[2:] for feature in features[:-1] if feature is not None]
         for convolution, y in reversed(list(zip(self.laid_out[gradient.dtype], features[1:], strict=True))):
             gradient = convolution.backward(gradient, sides.pop(), y)
         return gradient
 
     def as_layers(self, x: Tensor) -> Tensor:
-        """The same by PyTorch's own layers."""
+        """The same output, computed by PyTorch's own layers."""
         for layer, slope in self.layers:
             x = layer(x)
             if slope is not None:
@@ -137,12 +131,12 @@ class Convolutions:
 
 
 class Fused(torch.autograd.Function):
-    """`Convolutions` by oneDNN, differentiable by x alone."""
+    """`Convolutions` by oneDNN, differentiable with respect to x alone."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, run: Convolutions) -> Tensor:
         *features, y = run.forward(x)
-        # A layer that follows may change y in place, so the derivative of a LeakyReLU needs a copy.
+        # The derivative of a last LeakyReLU needs a copy of y, which the following layer may change in place.
         kept = None if run.layers[-1][1] is None else y.clone()
         ctx.run = run
         ctx.save_for_backward(x, *features, kept)
@@ -150,7 +144,7 @@ class Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        if torch.is_grad_enabled():  # a second derivative will be asked for: only PyTorch's own layers have one
+        if torch.is_grad_enabled():  # for a second derivative, which only PyTorch's own layers have
             x = ctx.saved_tensors[0]
             with torch.autocast("cpu", x.dtype, enabled=x.dtype != torch.float32):
                 y = ctx.run.as_layers(x)

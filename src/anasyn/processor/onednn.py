@@ -1,4 +1,4 @@
-"""One convolution by oneDNN, the library by which PyTorch computes on CPUs, with its weights laid out once."""
+"""A convolution by oneDNN, PyTorch's library for CPUs, with its weights converted to oneDNN's layout once."""
 
 from collections.abc import Sequence
 from typing import TypeGuard
@@ -6,15 +6,15 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Conv", "Convolution", "has_hooks", "stands_for"]
+__all__ = ["Conv", "Convolution", "can_replace", "has_hooks"]
 
 Conv = nn.Conv2d | nn.ConvTranspose2d
 mkldnn = torch.ops.mkldnn  # oneDNN's former name
-LANES = 16  # numbers in a vector register: fewer channels leave part of it empty
+LANES = 16  # numbers in a vector register, part of which fewer channels would leave empty
 
 
-def stands_for(layer: nn.Module, dtypes: Sequence[torch.dtype]) -> TypeGuard[Conv]:
-    """Whether `Convolution` can take the layer's place: the exact class, since a subclass may compute anything."""
+def can_replace(layer: nn.Module, dtypes: Sequence[torch.dtype]) -> TypeGuard[Conv]:
+    """Whether `Convolution` can replace the layer: only of the exact class, since a subclass may compute anything."""
     if type(layer) is not nn.Conv2d and type(layer) is not nn.ConvTranspose2d:
         return False
     padded_by_number = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
@@ -23,20 +23,20 @@ def stands_for(layer: nn.Module, dtypes: Sequence[torch.dtype]) -> TypeGuard[Con
 
 
 def has_hooks(layer: nn.Module) -> bool:
-    """Whether something else is to happen when the layer is called, for it or for all modules."""
+    """Whether calling the layer runs hooks, its own or those of all modules."""
     own = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return any(own) or nn.modules.module._has_any_global_hook()
 
 
 class Convolution:
-    """y = LeakyReLU(w ∗ x + b) by oneDNN, and its gradient by x, with w laid out once.
+    """y = LeakyReLU(w ∗ x + b) by oneDNN, and its gradient with respect to x.
 
-    With the same w, (k, c, ·, ·), a convolution's gradient is a transposed convolution and the other way round:
-    `down` computes k channels from c, and `up` computes c channels from k.
+    With the same w, (k, c, ·, ·), a convolution's gradient is a transposed convolution, and vice versa:
+    `down` maps (n, c, H, W) → (n, k, h, w), and `up` maps (n, k, h, w) → (n, c, H, W), for given H and W.
 
     Args:
-        layer: the convolution, one that `stands_for` accepts.
-        slope: of the LeakyReLU that follows; None where none does.
+        layer: the convolution, one that `can_replace` accepts.
+        slope: of the LeakyReLU that follows, or None.
         dtype: of the inputs.
     """
 
@@ -66,35 +66,25 @@ class Convolution:
         return self.up(x, sides, self.bias, self.slope)
 
     def backward(self, gradient: Tensor, sides: Sequence[int], y: Tensor | None) -> Tensor:
-        """The gradient by x, of height and width ``sides``, given that by y, which is overwritten.
+        """The gradient with respect to x, of height and width ``sides``, given that of the output y.
 
-        Args:
-            y: the output; only a LeakyReLU needs it.
+        The given gradient is overwritten. Only a LeakyReLU needs y itself.
         """
         if self.slope is not None:
             torch.ops.aten.leaky_relu_backward.grad_input(gradient, y, self.slope, True, grad_input=gradient)
         return self.up(gradient, sides) if self.is_down else self.down(gradient)
 
     def down(self, x: Tensor, bias: Tensor | None = None, slope: float | None = None) -> Tensor:
-        """(n, c, H, W) → (n, k, h, w)."""
         return convolved(x, self.w_down, bias, self.padding, self.stride, slope)
 
     def up(self, x: Tensor, sides: Sequence[int], bias: Tensor | None = None, slope: float | None = None) -> Tensor:
-        """(n, k, h, w) → (n, c, H, W), with H and W given."""
         if self.in_squares:
             squares = convolved(x, self.w_up, bias, (1, 1), (1, 1), slope)
             return image_of_squares(squares, self.channels)[..., 1 : sides[0] + 1, 1 : sides[1] + 1]
         least = self.least_sides(x)
+        output_padding = [sides[0] - least[0], sides[1] - least[1]]
         y: Tensor = mkldnn._convolution_transpose_pointwise.default(
-            x,
-            self.w_up,
-            bias,
-            self.padding,
-            [sides[0] - least[0], sides[1] - least[1]],
-            self.stride,
-            (1, 1),
-            1,
-            *activation(slope),
+            x, self.w_up, bias, self.padding, output_padding, self.stride, (1, 1), 1, *activation(slope)
         )
         return y
 
@@ -112,15 +102,15 @@ def convolved(
 
 
 def activation(slope: float | None) -> tuple[str, list[float], None]:
-    """The last arguments of oneDNN's operators: what to apply to the convolution's output."""
+    """The last arguments of oneDNN's operators, the function that is applied to the convolution's output."""
     return ("none", [], None) if slope is None else ("leaky_relu", [slope], None)
 
 
 def weights_of_squares(w: Tensor) -> Tensor:
-    """The transposed convolution with kernel 4 and stride 2 by w, (k, c, 4, 4), as a convolution with kernel 2.
+    """The weights (4c, k, 2, 2) of a convolution equal to the transposed one by w, (k, c, 4, 4), of stride 2.
 
-    Pixel (2i + p, 2j + q), counted from one pixel outside the image, depends on rows i − 1, i and columns j − 1, j of
-    the input alone. The convolution computes the 2 × 2 pixels of all p, q at once, as channels (p, q, c).
+    Pixel (2i + p, 2j + q), counted from one pixel outside the image, depends only on rows i − 1, i and columns j − 1, j
+    of the input. The convolution computes the 2 × 2 pixels of all p, q at once, as channels (p, q, c).
     """
     k, c, _, _ = w.shape
     taps = w.view(k, c, 2, 2, 2, 2).flip(2, 4)  # by input and by pixel, vertically and horizontally
@@ -128,7 +118,7 @@ def weights_of_squares(w: Tensor) -> Tensor:
 
 
 def image_of_squares(squares: Tensor, channels: int) -> Tensor:
-    """What `pixel_shuffle` does, but faster: 2 × 2 pixels as channels, (n, ≥ 4c, h, w) → (n, c, 2h, 2w)."""
+    """A faster `pixel_shuffle`: channels (p, q, c) become 2 × 2 pixels, (n, ≥ 4c, h, w) → (n, c, 2h, 2w)."""
     n, _, h, w = squares.shape
     rows = squares.permute(0, 2, 3, 1)[..., : 4 * channels].unflatten(3, (2, 2 * channels))
     pairs = {4: torch.int64, 2: torch.int32}[squares.element_size()]  # two numbers are copied as one

@@ -1,4 +1,4 @@
-"""Whether this PyTorch has the private operators that `onednn` uses, found out by computing with them once."""
+"""Whether this PyTorch has the private operators that `onednn` uses, tested once by computing with them."""
 
 import logging
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from .onednn import Convolution, has_hooks
 __all__ = ["dtypes"]
 
 log = logging.getLogger(__name__)
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # of the largest number
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # relative to the largest absolute value
 
 
 def dtypes() -> tuple[torch.dtype, ...]:
@@ -33,8 +33,7 @@ def probed() -> tuple[torch.dtype, ...]:
     if not wrong:
         return found
     log.warning(
-        "convolutions are not accelerated, and chains run slower, because PyTorch %s lacks a private operator or has "
-        "changed it: %s",
+        "convolutions are not accelerated, and chains run slower, because PyTorch %s lacks or changed an operator: %s",
         torch.__version__,
         "; ".join(wrong),
     )
@@ -42,7 +41,7 @@ def probed() -> tuple[torch.dtype, ...]:
 
 
 def agrees(dtype: torch.dtype) -> bool:
-    """Whether small convolutions of every kind, and their gradients by the input, are those of PyTorch's own layers."""
+    """Whether small convolutions of every kind, and their gradients, are those of PyTorch's own layers."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         return all(is_close(ours, theirs) for ours, theirs in pairs(dtype))
 
@@ -54,10 +53,10 @@ def is_close(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def pairs(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-    """What the private operators compute, and what PyTorch's own layers do."""
-    rng = torch.Generator().manual_seed(0)  # of its own, as the layers' weights: a run's numbers do not depend on it
+    """Outputs and gradients by the private operators, each with the one by PyTorch's own layers."""
+    rng = torch.Generator().manual_seed(0)  # its own, also for the weights, so that a run's numbers do not change
 
-    def normal(shape: torch.Size | tuple[int, ...]) -> Tensor:
+    def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=rng, device="cpu", dtype=torch.float32).to(dtype)
 
     layers = (
@@ -70,15 +69,15 @@ def pairs(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         has_hooks(layer)
         with torch.no_grad():
             for parameter in layer.parameters():
-                parameter.copy_(normal(parameter.shape))
+                parameter.copy_(normal(*parameter.shape))
         for slope in (None, 0.2):
-            x = normal((2, layer.in_channels, 5, 7)).contiguous(memory_format=torch.channels_last).requires_grad_()
+            x = normal(2, layer.in_channels, 5, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
             theirs = layer(x)
-            gradient = normal(theirs.shape).contiguous(memory_format=torch.channels_last)
+            gradient = normal(*theirs.shape).contiguous(memory_format=torch.channels_last)
             convolution = Convolution(layer, slope, dtype)
             ours = convolution.forward(x.detach())
             yield ours, theirs if slope is None else nn.functional.leaky_relu(theirs, slope)
-            # where rounding puts an output on the other side of zero, the slope is taken there for both
+            # The slope is chosen by the sign of our output for both: rounding may change the sign of theirs.
             by_theirs = gradient if slope is None else torch.where(ours > 0, gradient, slope * gradient)
             (by_x,) = torch.autograd.grad(theirs, x, by_theirs)
             yield convolution.backward(gradient.clone(), x.shape[2:], ours), by_x

@@ -1,1 +1,1 @@
-"""What a run shows: figures and the page that holds them. Only here is matplotlib imported."""
+"""Figures and HTML reports of runs. Only this package imports matplotlib."""

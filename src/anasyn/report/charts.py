@@ -1,79 +1,64 @@
-"""Curves as a page shows them: drawn by matplotlib as SVG, whose colours are the page's own.
+"""Charts of a page: curves drawn by matplotlib as SVG, in the colours of the page's style sheet.
 
-A chart has two drawings, linear and logarithmic, and the numbers behind them with their places, so that a few lines
-of JavaScript can say what is under the pointer.
+A chart holds two drawings, linear and logarithmic, and the plotted numbers with their positions, so that a few lines of
+JavaScript can show the value under the pointer.
 """
 
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
-from . import figures
-from .figures import Record
+from .figures import draw_curves, draw_energies, draw_events
+from .figures.curves import METRICS, Floats, Record, finite, scale_axes, series
+from .figures.style import ACCENT, ALERT, FAINT, INK, STYLE
 
-__all__ = ["RUN_COLORS", "Curves", "energy_chart", "events", "learning_charts", "long_run_chart"]
+__all__ = ["Curves", "energy_chart", "events", "learning_charts", "long_run_chart"]
 
-MEASURES = {
-    "loss": "loss",
-    "mse": "mean squared error",
-    "energy_gap": "dₜ = mean f(data) − mean f(synthesis)",
-    "acceptance_rate": "acceptance rate",
-    "step_size": "step size",
-}
-"""What is drawn of learning, where it is recorded."""
-
-RUN_COLORS = (figures.ACCENT, "#b5532c", "#6a4c93", "#3f7d3a", "#96690a", "#a83b68")
-"""Of runs drawn together, in turn."""
+RUN_COLORS = (ACCENT, "#b5532c", "#6a4c93", "#3f7d3a", "#96690a", "#a83b68")
+"""The colours of runs that are drawn together, reused from the start if there are more runs."""
 
 PAGE_COLORS = {
     **{color: f"var(--run-{k})" for k, color in enumerate(RUN_COLORS)},
-    figures.INK: "var(--ink)",
-    figures.FAINT: "var(--grid)",
-    figures.ALERT: "var(--alert)",
+    INK: "var(--ink)",
+    FAINT: "var(--grid)",
+    ALERT: "var(--alert)",
     "#aab0b8": "var(--grid)",
     "#8a9099": "var(--muted)",
     "#666c75": "var(--muted)",
 }
-"""matplotlib has no colours that follow a page's light and dark; these stand for the style sheet's."""
+"""The style sheet's variables for matplotlib's fixed colours: drawings follow the page's light or dark theme."""
 
-SIZE = (4.6, 2.9)  # inches; 72 units of the SVG each
-LEFT, BOTTOM, RIGHT, TOP = 0.17, 0.155, 0.975, 0.97  # of the axes, in shares of the figure
-MOST_POINTS = 400  # of a curve, to be found under the pointer
+SIZE = (4.6, 2.9)  # inches, of 72 SVG units each
+LEFT, BOTTOM, RIGHT, TOP = 0.17, 0.155, 0.975, 0.97  # the edges of the axes, as fractions of the figure
+MOST_POINTS = 400  # of a curve that the page holds as numbers
 
 
-@dataclass(frozen=True)
-class Curves:
+class Curves(NamedTuple):
     """The metrics of one run."""
 
     label: str
     records: Sequence[Record]
-    kind: str  # generator or descriptor
-
-    def of(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Iterations and finite values of a metric."""
-        pairs = [(r["iteration"], r[name]) for r in self.records if r.get(name) is not None]
-        x, y = np.array(pairs, float).reshape(-1, 2).T
-        return x[np.isfinite(y)], y[np.isfinite(y)]
+    kind: str  # the method's name
 
 
 def learning_charts(key: str, runs: Sequence[Curves]) -> Iterator[dict[str, Any]]:
-    """A chart for every metric that a run recorded, the runs overlaid; ``key`` is one in the page."""
+    """A chart of every metric that any run recorded, with the runs overlaid; ``key`` is unique in the page."""
     kinds = sorted({run.kind for run in runs})
-    for name, title in MEASURES.items():
-        # The two models' losses have nothing to do with each other.
+    for name, (title, _) in METRICS.items():
+        # The losses of different methods cannot be compared, so each method has its own chart of them.
         for kind in kinds if name == "loss" and len(kinds) > 1 else [""]:
-            found = [(k, run) for k, run in enumerate(runs) if kind in run.kind and len(run.of(name)[0])]
+            found = [
+                (k, run) for k, run in enumerate(runs) if kind in ("", run.kind) and len(series(run.records, name)[0])
+            ]
             if found:
                 yield _learning_chart(key, name, f"{title} of the {kind}" if kind else title, found)
 
@@ -81,16 +66,16 @@ def learning_charts(key: str, runs: Sequence[Curves]) -> Iterator[dict[str, Any]
 def _learning_chart(key: str, name: str, title: str, runs: Sequence[tuple[int, Curves]]) -> dict[str, Any]:
     def draw(ax: Axes) -> None:
         for k, run in runs:
-            figures.draw_curves(ax, run.records, name, label="", color=RUN_COLORS[k % len(RUN_COLORS)])
-            figures.draw_events(ax, run.records)
+            draw_curves(ax, run.records, name, color=RUN_COLORS[k % len(RUN_COLORS)])
+            draw_events(ax, run.records)
         if name == "acceptance_rate":
             ax.set_ylim(-0.03, 1.03)
 
-    return _chart(key, title, "iteration", draw, [(run.label, k, *run.of(name)) for k, run in runs])
+    return _chart(key, title, "iteration", draw, [(run.label, k, *series(run.records, name)) for k, run in runs])
 
 
 def events(runs: Sequence[Curves]) -> list[dict[str, Any]]:
-    """Every event of every run, in order: its iteration, what was told, and of which run."""
+    """Every event of every run in order: its iteration, its text and the label of its run."""
     return [
         {"iteration": record["iteration"], "event": event, "run": run.label}
         for run in runs
@@ -100,40 +85,33 @@ def events(runs: Sequence[Curves]) -> list[dict[str, Any]]:
 
 
 def energy_chart(key: str, steps: Sequence[int], energies: Tensor) -> dict[str, Any]:
-    """The energy along chains, (t, n), of t numbers of transitions."""
-    mean = energies.double().mean(1).numpy()
-    x = np.array(steps, float)
-    series = [("mean energy", 0, x[np.isfinite(mean)], mean[np.isfinite(mean)])]
+    """A chart of the energy along n chains, (t, n), at t numbers of transitions."""
+    mean = finite(np.array(steps, float), energies.double().mean(1).numpy())
     title = "energy E(Y) along the chains"
-    return _chart(key, title, "transition", lambda ax: figures.draw_energies(ax, steps, energies), series)
+    return _chart(key, title, "transition", lambda ax: draw_energies(ax, steps, energies), [("mean energy", 0, *mean)])
 
 
 def long_run_chart(key: str, long_run: Mapping[str, Any]) -> dict[str, Any]:
-    """The mean energy over ten training lengths, from the data and from the starts, as diagnosis.json has it."""
+    """A chart of diagnosis.json's long run: the mean energy of chains from the data and from the usual starts."""
     steps = np.array(long_run["steps"], float)
-    series = []
-    for k, (start, label) in enumerate({"data": "from the data", "start": "from the starts"}.items()):
-        values = np.array([math.nan if value is None else value for value in long_run["energy"][start]])
-        finite = np.isfinite(values)
-        series.append((label, k, steps[finite], values[finite]))
+    lines = [
+        (label, k, *finite(steps, np.array(long_run["energy"][start], float)))
+        for k, (start, label) in enumerate({"data": "from the data", "start": "from the starts"}.items())
+    ]
 
     def draw(ax: Axes) -> None:
-        for _, k, x, y in series:
+        for _, k, x, y in lines:
             ax.plot(x, y, color=RUN_COLORS[k], linewidth=1.6)
-        ax.grid(True)
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.margins(x=0.02)
+        scale_axes(ax)
 
-    return _chart(key, "mean energy over ten training lengths", "transition", draw, series)
+    return _chart(key, "mean energy along chains ten times as long as in training", "transition", draw, lines)
 
 
-Values = tuple[str, int, NDArray[np.float64], NDArray[np.float64]]  # label, colour, x, y
+Line = tuple[str, int, Floats, Floats]  # label, index of the colour, x, y
 
 
-def _chart(
-    key: str, title: str, x_label: str, draw: Callable[[Axes], None], series: Sequence[Values]
-) -> dict[str, Any]:
-    chosen = [(label, k, *_thinned(x, y)) for label, k, x, y in series]
+def _chart(key: str, title: str, x_label: str, draw: Callable[[Axes], None], lines: Sequence[Line]) -> dict[str, Any]:
+    chosen = [(label, k, *_thinned(x, y)) for label, k, x, y in lines]
     chart: dict[str, Any] = {
         "title": title,
         "x_label": x_label,
@@ -143,21 +121,20 @@ def _chart(
             for label, k, x, y in chosen
         ],
         "box": {"left": LEFT, "right": RIGHT, "top": 1 - TOP, "bottom": 1 - BOTTOM},
-        "told": _told(title, x_label, series),
+        "described": _description(title, x_label, lines),
     }
     for scale in ("linear", "log"):
-        # The salt makes the identifiers of clip paths, of which no two drawings of a page may share any.
-        style: dict[Any, Any] = figures.STYLE | {"font.size": 10, "svg.hashsalt": f"{key} {title} {scale}"}
+        # Identifiers of clip paths are hashed from the salt, and must differ between the drawings of a page.
+        style: dict[Any, Any] = STYLE | {"font.size": 10, "svg.hashsalt": f"{key} {title} {scale}"}
         with rc_context(style):
             figure = Figure(figsize=SIZE)
             figure.patch.set_visible(False)
             ax = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
             ax.patch.set_visible(False)
             draw(ax)
-            ax.set_title("")
             ax.set_xlabel(x_label)
             if scale == "log":
-                _logarithmic(ax, np.concatenate([y for *_, y in series]))
+                _logarithmic(ax, np.concatenate([y for *_, y in lines]))
             ax.yaxis.set_major_formatter(FuncFormatter(_short))
             chart["drawings"][scale] = _svg(figure)
             chart["x"] = [float(x) for x in ax.get_xlim()]
@@ -167,12 +144,12 @@ def _chart(
     return chart
 
 
-def _logarithmic(ax: Axes, values: NDArray[np.float64]) -> None:
-    """A logarithmic axis; around 0, where values change sign, it is linear."""
+def _logarithmic(ax: Axes, values: Floats) -> None:
+    """Makes the y axis logarithmic; where values are not all positive, it is linear around 0."""
     ax.autoscale(axis="y")
     if values.min() > 0:
         ax.set_yscale("log")
-        within = values.max() < 30 * values.min()  # hardly more than a decade: 2 and 5 are told too
+        within = values.max() < 30 * values.min()  # little more than a decade: 2 and 5 are labelled too
         ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if within else (1,)))
         ax.yaxis.set_minor_formatter(FuncFormatter(_short) if within else NullFormatter())
         return
@@ -181,30 +158,30 @@ def _logarithmic(ax: Axes, values: NDArray[np.float64]) -> None:
 
 
 def _short(value: float, _: int) -> str:
-    """2.5e+06 as 2.5M: axes have little room on a telephone."""
+    """2.5e+06 as 2.5M: axes have little room on a phone."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
 
 
-def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     index = np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int)
     return x[index], y[index]
 
 
-def _told(title: str, x_label: str, series: Sequence[Values]) -> str:
-    """What a chart shows, for those who do not see it."""
-    told = [
+def _description(title: str, x_label: str, lines: Sequence[Line]) -> str:
+    """The chart in words, for screen readers."""
+    words = [
         f"{label}: {y[0]:.4g} at {x_label} {x[0]:g}, {y[-1]:.4g} at {x[-1]:g}, between {y.min():.4g} and {y.max():.4g}"
-        for label, _, x, y in series
+        for label, _, x, y in lines
         if len(y)
     ]
-    return f"{title} by {x_label}. {'; '.join(told)}"
+    return f"{title} by {x_label}. {'; '.join(words)}"
 
 
 def _svg(figure: Figure) -> str:
-    """A figure as an SVG element without a title or identifiers of its own, in the page's colours and letters."""
+    """A figure as an SVG element without title and group identifiers, in the page's colours and fonts."""
     buffer = StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a report shows of one run, gathered from its directory as plain values for the template."""
+"""The content of a report about one run, gathered from its directory as plain values for the template."""
 
 from dataclasses import fields
 from typing import Any
@@ -10,69 +10,71 @@ from ..data import ImageSet, to_float, to_uint8
 from ..diagnostics.chains import finite
 from ..errors import InputError
 from ..evaluation import evenly
-from ..learning import DescriptorLearner, GeneratorLearner
+from ..learning import Learner
+from ..methods import Latents, Synthesis
+from ..models import Generator
 from ..rng import derive
-from ..run import Run, latent_plane, panel
+from ..run import Run
 from . import charts, pictures, settings
 from .charts import Curves
 from .explorer import explorer
+from .figures.curves import METRICS
 from .film import film, packed
+from .plane import latent_plane, panel
 
-__all__ = ["content", "numbers"]
+__all__ = ["content"]
 
-SHOWN = 24  # images of a large set
-SAMPLES = 15
-SIDE = 128  # pixels that an image of the page has at most
+SHOWN, SAMPLES = 24, 15  # images of a large data set, and images that the model generates
+SIDE = 128  # pixels of the longer side of an image, at most
 PANEL_POINTS = 8
-CURVES = 400_000  # bytes, nearly, that a run's curves and words take
-ROOM_FOR_ALL = 1_400_000  # bytes; with less, fewer and smaller images are shown
+CURVES = 400_000  # bytes that the curves and the text of a run take, approximately
+ROOM_FOR_ALL = 1_400_000  # bytes; a run that has less shows fewer and smaller images
 
 
 def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
-    """All that the template asks of a run.
+    """Everything that the template needs to know about a run.
 
     Args:
-        key: one in the page, for identifiers.
-        run: at whatever stage; without a checkpoint, there are only curves and settings.
-        label: what the run is called.
-        share: bytes that it may take in the page.
+        key: a prefix for identifiers, unique in the page.
+        run: finished or not; without a checkpoint, its content is curves and settings only.
+        label: the title of the run.
+        share: bytes of the page that the run may take.
 
     Raises:
-        InputError: nothing is recorded yet, or what is recorded is damaged.
+        InputError: nothing is recorded yet, or the records are damaged.
     """
     records = run.metrics()
     trained = run.saved_iteration() is not None
     if not records and not trained:
         raise InputError(f"{run.path}: nothing learned yet (no checkpoint); let `anasyn learn {run.name}` go on")
-    kind = "generator" if run.is_generator else "descriptor"
-    curves = [Curves(label, records, kind)]
+    curves = [Curves(label, records, run.method.name)]
     diagnosis = run.diagnosis()
+    synthesis = diagnosis and diagnosis.get("synthesis")
     strip = run.path / "figures" / "long_run.png"
     shown: dict[str, Any] = {
         "key": key,
         "label": label,
         "name": run.name,
         "path": str(run.path),
-        "kind": kind,
-        "num_images": len(run.data()["names"]),
+        "kind": run.method.name,
+        "sampled": run.method.sampled,
+        "num_images": len(run.data().names),
         "iteration": records[-1]["iteration"] if records else 0,
-        "iterations": run.recipe.iterations,
-        "numbers": numbers(records),
+        "iterations": run.settings.iterations,
+        "numbers": _numbers(records),
         "diagnosis": diagnosis,
         "changes": settings.changes(run),
         "settings": [
-            {"name": field.name, "value": getattr(run.recipe, field.name), "meaning": field.metadata["meaning"]}
-            for field in fields(run.recipe)
+            {"name": field.name, "value": getattr(run.settings, field.name), "meaning": field.metadata["meaning"]}
+            for field in fields(run.settings)
         ],
         "command": settings.command(run),
-        "origin": settings.origin(run),
+        "config": run.config(),
         "records": records,
         "charts": list(charts.learning_charts(key, curves)),
         "events": charts.events(curves),
-        "long_run": pictures.from_file(strip) if strip.is_file() and not run.is_generator else None,
-        "long_run_chart": charts.long_run_chart(f"{key} long", diagnosis["long_run"])
-        if diagnosis and "long_run" in diagnosis
-        else None,
+        "long_run": pictures.from_file(strip) if strip.is_file() else None,
+        "long_run_chart": charts.long_run_chart(f"{key} long", synthesis["long_run"]) if synthesis else None,
         "missing": None,
         "training": [],
         "learned": [],
@@ -82,73 +84,87 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
     learner = run.learned()
     try:
         images = run.images()
-    except InputError as gone:
-        return shown | {"missing": f"The training images are not shown: {gone}."}
-    if isinstance(learner, GeneratorLearner):
-        return shown | _of_generator(learner, images, run.recipe.seed, share)
-    return shown | _of_descriptor(key, learner, images, run.recipe.seed, share)
+    except InputError as error:
+        return shown | {"missing": f"The training images are not shown: {error}."}
+    return shown | _pictures(key, run, learner, images, share)
 
 
-def numbers(records: list[dict[str, Any]]) -> list[tuple[str, float]]:
-    """The last iteration's measures, in the field's words."""
-    words = charts.MEASURES | {"divergent": "share of divergent transitions", "gradient_norm": "norm of the gradient"}
+def _numbers(records: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """The titles and values of the metrics of the last iteration."""
+    titles = {name: title for name, (title, _) in METRICS.items()}
+    titles |= {"divergent": "share of divergent transitions", "gradient_norm": "norm of the gradient"}
     last = records[-1] if records else {}
-    return [(word, float(last[name])) for name, word in words.items() if last.get(name) is not None]
+    return [(title, float(last[name])) for name, title in titles.items() if last.get(name) is not None]
+
+
+def _pictures(key: str, run: Run, learner: Learner, images: ImageSet, share: int) -> dict[str, Any]:
+    """The pictures for each ability of the run's method; for a method that can only sample, its samples."""
+    method, seed = run.method, run.settings.seed
+    parts: dict[str, Any] = {}
+    room = share // max(1, sum(ability is not None for ability in (method.infer, method.synthesise)))
+    if method.synthesise:
+        parts |= _of_synthesis(key, method.synthesise(learner), images, seed, room)
+    if method.infer:
+        parts |= _of_inference(method.infer(learner), images, seed, room)
+    if not parts:
+        device = next(learner.model.parameters()).device
+        samples = method.sample(learner, SAMPLES, lambda: images, derive(seed, "report", device=device))
+        training = _named(images, evenly(len(images), SHOWN), SIDE)
+        parts = {"training": training, "learned": pictures.singles(to_uint8(samples), SIDE)}
+    return parts
+
+
+def _named(images: ImageSet, index: Tensor, side: int) -> list[dict[str, Any]]:
+    """The names and data URLs of some training images."""
+    urls = pictures.singles(images.pixels[index], side)
+    return [{"name": images.names[i], "image": url} for i, url in zip(index.tolist(), urls, strict=True)]
 
 
 @torch.no_grad()
-def _of_generator(learner: GeneratorLearner, images: ImageSet, seed: int, share: int) -> dict[str, Any]:
-    model, z = learner.model, learner.chains.positions
+def _of_inference(latents: Latents, images: ImageSet, seed: int, share: int) -> dict[str, Any]:
+    model, z = latents
     rng = derive(seed, "report", device=z.device)
     shown, side = (SHOWN, SIDE) if share > ROOM_FOR_ALL else (SHOWN // 2, SIDE // 2)
     index = evenly(len(images), shown)
     chosen = z[index.to(z.device)]
     reconstructions = model(chosen).cpu()
-    observed = images.pixels[index]
-    mse = ((to_float(observed) - reconstructions) ** 2).flatten(1).mean(1).tolist()
-    before, after = pictures.singles(observed, side), pictures.singles(to_uint8(reconstructions), side)
+    mse = ((to_float(images.pixels[index]) - reconstructions) ** 2).flatten(1).mean(1).tolist()
+    training, after = _named(images, index, side), pictures.singles(to_uint8(reconstructions), side)
     samples = pictures.singles(to_uint8(model.sample(SAMPLES, rng=rng)), side)
-    square = _panel(learner, z, side // 2)
+    square = _panel(model, z, side // 2)
     pairs = [
-        {"name": images.names[i], "training": a, "reconstruction": b, "mse": error, "z": _coordinates(position)}
-        for i, a, b, error, position in zip(index.tolist(), before, after, mse, chosen.cpu(), strict=True)
+        {"name": a["name"], "training": a["image"], "reconstruction": b, "mse": error, "z": _coordinates(position)}
+        for a, b, error, position in zip(training, after, mse, chosen.cpu(), strict=True)
     ]
-    room = share - CURVES - len(square["image"]) - sum(map(len, (*before, *before, *after, *after, *samples)))
-    return {
-        "training": [{"name": pair["name"], "image": pair["training"]} for pair in pairs],
-        "learned": samples,
-        "pairs": pairs,
-        "panel": square,
-        "explorer": finite(explorer(learner, images.names, images.pixels, room)) if z.shape[1] > 1 else None,
-    }
+    urls = [square["image"], *samples, *(pair[what] for pair in pairs for what in ("training", "reconstruction") * 2)]
+    room = share - CURVES - sum(map(len, urls))
+    plane = explorer(latents, images.names, images.pixels, room, images.labels) if z.shape[1] > 1 else None
+    return {"training": training, "learned": samples, "pairs": pairs, "panel": square, "explorer": finite(plane)}
 
 
-def _panel(learner: GeneratorLearner, z: Tensor, side: int) -> dict[str, Any]:
-    """f(z) over a square of the plane; of a z of one dimension, along a line."""
+def _panel(model: Generator, z: Tensor, side: int) -> dict[str, Any]:
+    """f(z) over a square of the plane, or along a line if z has one dimension."""
+    names: tuple[str, ...] = ("z",)
     if z.shape[1] == 1:
-        line = torch.linspace(-2, 2, PANEL_POINTS, device=z.device, dtype=z.dtype)[:, None]
-        return {"image": pictures.sheet(to_uint8(learner.model(line)), PANEL_POINTS, side), "names": ["z"]}
-    plane = latent_plane(z)
-    images = to_uint8(panel(learner.model, plane, PANEL_POINTS, -2, 2))
-    return {"image": pictures.sheet(images, PANEL_POINTS, side), "names": plane.names}
+        images = model(torch.linspace(-2, 2, PANEL_POINTS, device=z.device, dtype=z.dtype)[:, None])
+    else:
+        plane = latent_plane(z)
+        images, names = panel(model, plane, PANEL_POINTS, -2, 2), plane.names
+    return {"image": pictures.sheet(to_uint8(images), PANEL_POINTS, side), "names": names}
 
 
-def _of_descriptor(key: str, learner: DescriptorLearner, images: ImageSet, seed: int, share: int) -> dict[str, Any]:
-    watched = film(learner, images, seed)
-    shown = packed(watched, images, share // 2)
+def _of_synthesis(key: str, synthesis: Synthesis, images: ImageSet, seed: int, share: int) -> dict[str, Any]:
+    watched = film(synthesis, images, seed)
     return {
-        "training": [
-            {"name": chain["name"], "image": image}
-            for chain, image in zip(shown["chains"], shown.pop("observed"), strict=True)
-        ],
-        "learned": shown.pop("synthesised"),
-        "film": shown,
+        "training": _named(images, watched.chosen, SIDE),
+        "learned": pictures.singles(to_uint8(watched.frames[-1]), SIDE),
+        "film": packed(watched, images, share // 2),
         "energy": charts.energy_chart(f"{key} energy", watched.steps, watched.energy),
     }
 
 
 def _coordinates(z: Tensor) -> str:
-    """z in words; of many dimensions, its length."""
+    """The coordinates of z or, if there are more than four, its length."""
     if len(z) <= 4:
         return f"z = ({', '.join(f'{float(a):.2f}' for a in z)})".replace("-", "−")
     return f"‖z‖ = {float(z.norm()):.2f}"

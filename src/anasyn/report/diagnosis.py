@@ -1,4 +1,4 @@
-"""A run's diagnosis: kept in RUN/diagnosis.json, its long run drawn, and all of it told in words."""
+"""The diagnosis of a run: written to RUN/diagnosis.json, drawn as a figure, and put into words."""
 
 import json
 from collections.abc import Iterator
@@ -6,46 +6,58 @@ from typing import Any
 
 import torch
 
-from ..diagnostics import DescriptorDiagnosis, diagnose
+from ..diagnostics import diagnose
 from ..run import Run
 from ..run.files import replace
 from . import figures
 
 __all__ = ["lines", "write"]
 
-SHOWN = 4
-"""Images whose long chains are drawn."""
+SHOWN = 4  # images whose long chains are drawn
 
 
 def write(run: Run) -> dict[str, Any]:
-    """Diagnoses a run; its diagnosis as JSON has it, written to RUN/diagnosis.json, with RUN/figures/long_run.png.
+    """Diagnoses a run and writes RUN/diagnosis.json and, if the method synthesises images, RUN/figures/long_run.png.
+
+    Returns the content of the JSON file: ``verdict``, ``reasons`` and ``protocol`` in words, and the numbers about
+    the inference of z as ``inference`` and about the synthesis of images as ``synthesis``.
 
     Raises:
-        InputError: nothing is learned yet, the run's images are gone or have changed, or arviz is missing.
+        InputError: nothing has been learned yet, the run's images are missing or have changed, or arviz is missing.
     """
-    diagnosis = diagnose(run)
-    if isinstance(diagnosis, DescriptorDiagnosis):
-        long_run = diagnosis.long_run
+    inference, synthesis = diagnose(run)
+    if synthesis:
+        long_run = synthesis.long_run
         frames = torch.cat([long_run.frames[0, :, :SHOWN], long_run.frames[1, :, :SHOWN]], 1)
         figure = figures.strip_figure(frames, long_run.frame_steps)
         (run.path / "figures").mkdir(exist_ok=True)
         figures.save(figure, run.path / "figures" / "long_run.png")
-    told = diagnosis.to_dict()
-    replace(run.path / "diagnosis.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-    return told
+    parts = {"inference": inference and inference.to_dict(), "synthesis": synthesis and synthesis.to_dict()}
+    found = {name: part for name, part in parts.items() if part}
+    result: dict[str, Any] = {
+        "verdict": "; ".join(part["verdict"] for part in found.values()),
+        "reasons": [reason for part in found.values() for reason in part["reasons"]],
+        "protocol": "; ".join(part["protocol"] for part in found.values()),
+    }
+    for name, part in found.items():
+        result[name] = {key: value for key, value in part.items() if key not in result}
+    replace(run.path / "diagnosis.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
 
 
-def lines(told: dict[str, Any]) -> Iterator[str]:
+def lines(diagnosis: dict[str, Any]) -> Iterator[str]:
     """The diagnosis in words: the verdict, its reasons, and the numbers behind them."""
-    yield told["verdict"]
-    yield from (f"  - {reason}" for reason in told["reasons"])
+    yield diagnosis["verdict"]
+    yield from (f"  - {reason}" for reason in diagnosis["reasons"])
     yield ""
-    yield from _generator_lines(told) if told["model"] == "generator" else _descriptor_lines(told)
-    yield ""
-    yield told["protocol"]
+    for name, part in (("inference", _inference_lines), ("synthesis", _synthesis_lines)):
+        if name in diagnosis:
+            yield from part(diagnosis[name])
+            yield ""
+    yield diagnosis["protocol"]
 
 
-def _generator_lines(told: dict[str, Any]) -> Iterator[str]:
+def _inference_lines(found: dict[str, Any]) -> Iterator[str]:
     columns = {
         "acceptance_rate": "acceptance",
         "step_size": "step size",
@@ -55,27 +67,29 @@ def _generator_lines(told: dict[str, Any]) -> Iterator[str]:
         "lambda_max": "λ_max",
         "stability_limit": "limit of δ",
     }
-    width = max(len(name) for name in told["names"])
+    width = max(len(name) for name in found["names"])
     yield f"{'image':{width}}" + "".join(f"{title:>13}" for title in columns.values())
-    for row, name in enumerate(told["names"]):
-        yield f"{name:{width}}" + "".join(f"{_number(told[column][row]):>13}" for column in columns)
+    for row, name in enumerate(found["names"]):
+        yield f"{name:{width}}" + "".join(f"{_number(found[column][row]):>13}" for column in columns)
 
 
-def _descriptor_lines(told: dict[str, Any]) -> Iterator[str]:
-    yield f"temperature {_number(told['temperature'])}"
-    yield f"acceptance of a Metropolis-Hastings test, given or not: {_number(told['acceptance_rate'])}"
-    steins = {"data": told["stein_data"], "synthesis": told["stein_synthesized"]}
-    steins |= {f"long run from the {name}": ratios for name, ratios in told["stein_long"].items()}
+def _synthesis_lines(found: dict[str, Any]) -> Iterator[str]:
+    yield f"temperature {_number(found['temperature'])}"
+    rate = _number(found["acceptance_rate"])
+    yield f"acceptance rate of the Metropolis–Hastings correction, whether or not it is applied: {rate}"
+    steins = {"data": found["stein_data"], "synthesis": found["stein_synthesized"]}
+    steins |= {f"long run from the {name}": ratios for name, ratios in found["stein_long"].items()}
     for where, ratios in steins.items():
-        yield f"Stein's ratio −E[y·∇log p]/D, 1 under p, at the {where}: {_number(ratios['ratio'])}"
-    if told["gap"]:
-        gap = told["gap"]
+        yield f"Stein's ratio −E[y·∇log p]/D (1 under p), {where}: {_number(ratios['ratio'])}"
+    if found["gap"]:
+        gap = found["gap"]
+        words = f"mean {_number(gap['mean'])}, spread {_number(gap['spread'])}, trend {_number(gap['trend'])} spreads"
         yield (
-            f"d_t over the last half {gap['finding']}: mean {_number(gap['mean'])}, spread {_number(gap['spread'])}, "
-            f"trend {_number(gap['trend'])} spreads, autocorrelation {_number(gap['autocorrelation'])}"
+            f"energy gap d_t over the second half of the iterations {gap['finding']}: {words}, "
+            f"autocorrelation {_number(gap['autocorrelation'])}"
         )
     yield f"{'transitions':>12}{'from the data: SWD':>22}{'from the start: SWD':>22}"
-    long_run = told["long_run"]
+    long_run = found["long_run"]
     for row, step in enumerate(long_run["frame_steps"]):
         swd = (_number(long_run["swd"][where][row]) for where in ("data", "start"))
         yield f"{step:>12}" + "".join(f"{number:>22}" for number in swd)

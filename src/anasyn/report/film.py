@@ -1,5 +1,6 @@
-"""A descriptor's chains on their way, as sprites a page can play, with the energy along them."""
+"""Chains of images from start to end, as sprites that a page can play, with the energy along them."""
 
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -7,70 +8,73 @@ from torch import Tensor
 
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
-from ..learning import DescriptorLearner
+from ..methods import Synthesis
+from ..methods.synthesis import trajectory
 from ..rng import derive
-from ..run import trajectory
 from . import pictures, sprites
 
-__all__ = ["Film", "film", "num_frames", "packed"]
+__all__ = ["Film", "film", "frame_steps", "packed"]
 
 MOST_CHAINS = 10
-LARGEST_TILE = 96  # pixels of a sprite
-MOST_FRAMES = 60  # of images of 128 × 128 pixels or less; of larger ones as many as take no more memory
+LARGEST_TILE = 96  # pixels of a sprite's longer side
+MOST_FRAMES = 60  # of images of 128 × 128 pixels; fewer where images are larger, for the same memory
 
 
 class Film(NamedTuple):
-    """The chains of n images at equal numbers of transitions, as long as all of them are finite."""
+    """The chains of n images at evenly spaced numbers of transitions, up to the last frame in which all are finite."""
 
-    chosen: Tensor  # the images' places in the data set, (n,)
-    steps: list[int]  # transitions done at each frame, from 0; t of them
-    num_steps: int  # of the whole chains
-    frames: Tensor  # (t, n, 3, H, W), not cut to [−1, 1]
-    energy: Tensor  # (t, n), E(Y) but for a constant
+    chosen: Tensor  # the images' indices in the data set, (n,)
+    steps: list[int]  # transitions done at each of the t frames, from 0
+    num_steps: int  # transitions of the whole chains
+    frames: Tensor  # (t, n, c, H, W), not clamped to [−1, 1]
+    energy: Tensor  # (t, n), E(Y) up to a constant
 
 
-def film(learner: DescriptorLearner, images: ImageSet, seed: int, *, most: int = MOST_CHAINS) -> Film:
-    """Runs the chains of at most ``most`` images for the learner's number of transitions, and watches them."""
-    device = next(learner.model.parameters()).device
+def film(synthesis: Synthesis, images: ImageSet, seed: int, *, most: int = MOST_CHAINS) -> Film:
+    """Runs the chains of at most ``most`` images for the model's number of transitions, and keeps their frames."""
+    device = next(synthesis.model.parameters()).device
     index = evenly(len(images), most).to(device)
     large = max(1, images.pixels[0, 0].numel() // 128**2)
-    count = num_frames(learner.num_steps, max(5, MOST_FRAMES // large))
+    steps = frame_steps(synthesis.num_steps, max(5, MOST_FRAMES // large))
     observed = to_float(images.pixels[index.cpu()].to(device))
-    frames = trajectory(learner, index, observed, num_frames=count, rng=derive(seed, "film", device=device))
+    rng = derive(seed, "film", device=device)
+    frames = trajectory(synthesis, index, observed, num_frames=len(steps) - 1, rng=rng)
     finite = frames.isfinite().flatten(1).all(1)
     frames = frames[: int(finite.int().cumprod(0).sum())]
     with torch.no_grad():
-        energy = torch.stack([learner.model.energy(frame) for frame in frames])
-    steps = list(range(0, learner.num_steps + 1, learner.num_steps // count))[: len(frames)]
-    return Film(index.cpu(), steps, learner.num_steps, frames.cpu(), energy.cpu())
+        energy = torch.stack([synthesis.model.energy(frame) for frame in frames])
+    return Film(index.cpu(), steps[: len(frames)], synthesis.num_steps, frames.cpu(), energy.cpu())
 
 
-def num_frames(num_steps: int, most: int) -> int:
-    """The largest divisor of the number of transitions that is at most ``most``."""
-    return max(divisor for divisor in range(1, min(num_steps, most) + 1) if num_steps % divisor == 0)
+def frame_steps(num_steps: int, most: int) -> list[int]:
+    """Equally spaced numbers of transitions from 0 to ``num_steps``: as many as possible, but at most ``most`` + 1."""
+    spacing = next(k for k in count(1) if num_steps % k == 0 and num_steps <= most * k)
+    return list(range(0, num_steps + 1, spacing))
 
 
 def packed(watched: Film, images: ImageSet, most: int) -> dict[str, Any]:
-    """What the page's player needs, as JSON can hold it; the sprites, chain by chain, take ``most`` bytes or less."""
-    tile = min(watched.frames.shape[-1], LARGEST_TILE)
+    """The content of the page's player, as values that JSON can hold.
+
+    Args:
+        watched: the film.
+        images: the training images.
+        most: bytes that the sprites, frame by frame for each chain, may take.
+    """
+    height, width = pictures.fitted(watched.frames[0], LARGEST_TILE)
     ordered = to_uint8(watched.frames.transpose(0, 1).flatten(0, 1))
-    small = torch.from_numpy(pictures.resized(ordered, tile)).permute(0, 3, 1, 2)
-    observed = images.pixels[watched.chosen]
+    small = torch.from_numpy(pictures.resized(ordered, LARGEST_TILE)).permute(0, 3, 1, 2)
     return {
         "sprites": sprites.pack(small, most)._asdict(),
-        "tile": tile,
+        "tile": [width, height],
         "steps": watched.steps,
         "num_steps": watched.num_steps,
         "chains": [
             {"name": images.names[i], "start": start, "training": training}
             for i, start, training in zip(
                 watched.chosen.tolist(),
-                pictures.singles(to_uint8(watched.frames[0]), tile),
-                pictures.singles(observed, tile),
+                pictures.singles(to_uint8(watched.frames[0]), LARGEST_TILE),
+                pictures.singles(images.pixels[watched.chosen], LARGEST_TILE),
                 strict=True,
             )
         ],
-        "num": len(images),
-        "synthesised": pictures.singles(to_uint8(watched.frames[-1]), 128),
-        "observed": pictures.singles(observed, 128),
     }

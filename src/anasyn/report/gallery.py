@@ -1,105 +1,107 @@
-"""The figures of a run, drawn from what it learned into RUN/figures."""
+"""The figures of a run, drawn into RUN/figures."""
 
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
-from ..learning import DescriptorLearner, GeneratorLearner
+from ..learning import Learner
+from ..methods import Latents, Synthesis
+from ..methods.synthesis import synthesize, trajectory
+from ..models import Generator
 from ..rng import derive
-from ..run import Run, latent_plane, panel, synthesize, trajectory
-from ..run.sampling import Plane
+from ..run import Run
 from . import figures
-from .film import num_frames
+from .film import frame_steps
+from .plane import Subspace, latent_plane, panel
 
 __all__ = ["interpolate", "write"]
 
-SHOWN = 40
-"""Images of a large data set that its figures show."""
-
-FRAMES = 10
-"""That a film strip has room for, after the start."""
+SHOWN = 40  # images of a large data set
+FRAMES = 10  # of a film strip, without the start
 
 
-def write(run: Run, learner: GeneratorLearner | DescriptorLearner, images: ImageSet) -> list[Path]:
-    """Draws every figure of a run and returns their paths; of a generator also saves the inferred z.
+def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
+    """Draws every figure of a run and returns their paths; if the method infers z, also saves the inferred z.
 
     Args:
-        run: where to.
-        learner: what was learned.
-        images: the run's own.
+        run: the run whose directory the figures are written to.
+        learner: the run's learner at its last iteration.
+        images: the run's training images.
     """
-    folder = run.path / "figures"
+    folder, method, seed = run.path / "figures", run.method, run.settings.seed
     folder.mkdir(exist_ok=True)
     drawn = {
-        "training.png": figures.training_figure(images.pixels),
+        "training.png": figures.grid_figure(images.pixels, "training images"),
         "loss.png": figures.loss_figure(run.metrics()),
     }
-    if isinstance(learner, GeneratorLearner):
-        run.save_latents(learner.chains.positions)
-        drawn |= _generator_figures(learner, images, run.recipe.seed)
-    else:
-        drawn |= _descriptor_figures(learner, images, run.recipe.seed)
+    if images.labels:
+        drawn["classes.png"] = figures.class_grid_figure(images.pixels, images.labels, "training images by class")
+    if method.infer:
+        latents = method.infer(learner)
+        run.save_latents(latents.z)
+        drawn |= _inference_figures(latents, images, seed)
+    if method.synthesise:
+        drawn |= _synthesis_figures(method.synthesise(learner), images, seed)
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
     return [folder / name for name in drawn]
 
 
 def interpolate(run: Run, points: int, low: float, high: float, axes: tuple[int, int] | None = None) -> Path:
-    """Draws the panel of f(z) over a plane of z into RUN/figures/interpolation.png.
+    """Draws the panel of f(z) over a plane of z into RUN/figures/interpolation.png, and returns its path.
 
     Args:
-        run: of a generator.
-        points: images a side.
-        low, high: what each coordinate runs over.
-        axes: the coordinates of z, from 1; where None, see `latent_plane`.
+        run: a run of a method that infers z.
+        points: the number of images along each side.
+        low, high: the range of each coordinate.
+        axes: two coordinates of z, counted from 1; if None, see `latent_plane`.
 
     Raises:
-        InputError: there are no such coordinates, or z has only one.
+        InputError: the method does not infer z, or z does not have these coordinates, or has only one.
     """
-    learner = run.learned()
-    assert isinstance(learner, GeneratorLearner)
+    latents = run.latents_of(run.learned())
     path = run.path / "figures" / "interpolation.png"
     path.parent.mkdir(exist_ok=True)
-    plane = latent_plane(learner.chains.positions, axes)
-    figures.save(_interpolation(learner, plane, points, low, high), path)
+    plane = latent_plane(latents.z, axes)
+    figures.save(_interpolation(latents.model, plane, points, low, high), path)
     return path
 
 
-def _generator_figures(learner: GeneratorLearner, images: ImageSet, seed: int) -> dict[str, figures.Figure]:
-    z = learner.chains.positions
+def _inference_figures(latents: Latents, images: ImageSet, seed: int) -> dict[str, Figure]:
+    model, z = latents
     rng = derive(seed, "figures", device=z.device)
     with torch.no_grad():
-        reconstructions = torch.cat([to_uint8(learner.model(part)).cpu() for part in z.split(256)])
+        reconstructions = torch.cat([to_uint8(model(part)).cpu() for part in z.split(256)])
     drawn = {
         "reconstructions.png": figures.reconstructions_figure(images.pixels, reconstructions),
-        "samples.png": figures.samples_figure(to_uint8(learner.model.sample(64, rng=rng)).cpu()),
+        "samples.png": figures.grid_figure(to_uint8(model.sample(64, rng=rng)), "samples"),
     }
     if z.shape[1] > 1:
         plane = latent_plane(z)
-        drawn["interpolation.png"] = _interpolation(learner, plane, 8, -2, 2)
-        drawn["latents.png"] = figures.latents_figure(plane.coordinates(z).cpu(), images.pixels, plane.names)
+        drawn["interpolation.png"] = _interpolation(model, plane, 8, -2, 2)
+        coordinates = plane.coordinates(z).cpu()
+        drawn["latents.png"] = figures.latents_figure(coordinates, images.pixels, plane.names, images.labels)
     return drawn
 
 
-def _interpolation(learner: GeneratorLearner, plane: Plane, points: int, low: float, high: float) -> figures.Figure:
-    shown = to_uint8(panel(learner.model, plane, points, low, high)).cpu()
-    return figures.interpolation_figure(shown, low, high, points, plane.names)
+def _interpolation(model: Generator, plane: Subspace, points: int, low: float, high: float) -> Figure:
+    return figures.interpolation_figure(
+        to_uint8(panel(model, plane, points, low, high)), low, high, points, plane.names
+    )
 
 
-def _descriptor_figures(learner: DescriptorLearner, images: ImageSet, seed: int) -> dict[str, figures.Figure]:
-    device = next(learner.model.parameters()).device
+def _synthesis_figures(synthesis: Synthesis, images: ImageSet, seed: int) -> dict[str, Figure]:
+    device = next(synthesis.model.parameters()).device
     rng = derive(seed, "figures", device=device)
     chosen = evenly(len(images), SHOWN)
     index, observed = chosen.to(device), to_float(images.pixels[chosen].to(device))
-    starts, synthesized = synthesize(learner, index, observed, rng=rng)
-    count = num_frames(learner.num_steps, FRAMES)
-    frames = trajectory(learner, index[:8], observed[:8], num_frames=count, rng=rng)
-    steps = list(range(0, learner.num_steps + 1, learner.num_steps // count))
+    starts, synthesized = map(to_uint8, synthesize(synthesis, index, observed, rng=rng))
+    steps = frame_steps(synthesis.num_steps, FRAMES)
+    frames = trajectory(synthesis, index[:8], observed[:8], num_frames=len(steps) - 1, rng=rng)
     return {
-        "synthesis.png": figures.synthesis_figure(
-            to_uint8(starts).cpu(), to_uint8(synthesized).cpu(), to_uint8(observed).cpu()
-        ),
-        "chains.png": figures.strip_figure(to_uint8(frames).cpu(), steps),
+        "synthesis.png": figures.synthesis_figure(starts, synthesized, images.pixels[chosen]),
+        "chains.png": figures.strip_figure(to_uint8(frames), steps),
     }

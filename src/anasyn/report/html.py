@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file about one or more runs."""
+"""The report: one self-contained HTML file about one run or several."""
 
 import math
 from pathlib import Path
@@ -14,16 +14,14 @@ from .charts import Curves
 
 __all__ = ["render", "write"]
 
-LARGEST_PAGE = 5_700_000  # bytes; mail and course sites take 6 MB
+LARGEST_PAGE = 5_700_000  # bytes, approximately; mail and course sites often accept at most 6 MB
 
 
 def write(runs: list[Run], out: Path | None = None) -> Path:
-    """Writes the report of these runs, by default to report.html in the first, and returns its path.
-
-    A run need not be at its end: what can be shown of it so far is.
+    """Writes the report of these runs, finished or not, by default to report.html of the first, and returns its path.
 
     Raises:
-        InputError: of a run nothing is recorded yet, or what is recorded is damaged.
+        InputError: nothing is recorded yet for one of the runs, or its records are damaged.
     """
     labels = _labels(runs)
     share = LARGEST_PAGE // len(runs)
@@ -40,7 +38,7 @@ def write(runs: list[Run], out: Path | None = None) -> Path:
 
 
 def render(template: str, **content: Any) -> str:
-    """A page from one of the templates; whatever it is given is text, never markup, but for the drawings."""
+    """A page from one of the templates; all its content is escaped as text, except for the drawings."""
     environment = Environment(
         loader=PackageLoader("anasyn.report"),
         autoescape=True,
@@ -48,33 +46,33 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "drawing": Markup}
+    environment.filters |= {"number": _number, "drawing": Markup}
     return environment.get_template(template).render(**content)
 
 
-def number(value: Any) -> str:
-    """A number as a page tells it, four significant digits; anything else as it is."""
+def _number(value: Any) -> str:
+    """A float with four significant digits; any other value as text."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
 def _labels(runs: list[Run]) -> list[str]:
-    """What runs are called: the recipe's name, and the directory's where that is not enough."""
+    """The titles of runs: the name of the recipe, followed by that of the directory if several have the same recipe."""
     names = [run.name for run in runs]
     return [run.name if names.count(run.name) == 1 else f"{run.name} ({run.path.resolve().name})" for run in runs]
 
 
 def _comparison(runs: list[Run], shown: list[dict[str, Any]]) -> dict[str, Any]:
-    """What stands side by side: settings that differ, the last iteration's measures, curves overlaid."""
+    """The comparison of runs: settings that differ, metrics of the last iteration, and curves in common charts."""
     curves = [Curves(content["label"], content["records"], content["kind"]) for content in shown]
     names = settings.differing(runs)
-    measures = {"loss": "loss", "mse": "MSE", "energy_gap": "dₜ", "acceptance_rate": "acceptance"}
+    measures = {"loss": "loss", "mse": "MSE", "energy_gap": "energy gap", "acceptance_rate": "acceptance"}
     last = [content["records"][-1] if content["records"] else {} for content in shown]
     recorded = {name: word for name, word in measures.items() if any(name in line for line in last)}
     return {
         "settings": names,
-        "values": [[getattr(run.recipe, name) for name in names] for run in runs],
+        "values": [[getattr(run.settings, name) for name in names] for run in runs],
         "measures": list(recorded.values()),
         "measured": [[line.get(name, "–") for name in recorded] for line in last],
         "charts": list(charts.learning_charts("all", curves)),

@@ -1,11 +1,11 @@
-"""The report while a run learns: a light page, written anew as often as its cost allows."""
+"""The report while a run learns: a small page, rewritten as often as its cost allows."""
 
 import time
 from pathlib import Path
 from typing import Any
 
 from ..data import ImageSet
-from ..learning import DescriptorLearner, GeneratorLearner, non_finite
+from ..learning import Learner, non_finite
 from ..run import Run
 from ..run.files import replace
 
@@ -13,12 +13,13 @@ __all__ = ["Live", "Pace", "is_live"]
 
 
 class Pace:
-    """When to do again what is of use, but costs time: at an interval, and within a share of all the time.
+    """Decides when to repeat a costly task: at least an interval apart, and within a share of the elapsed time.
 
     Args:
-        every: seconds between two times, at least.
-        share: of the time since the beginning that may be spent.
-        first_cost: seconds that the first time is expected to take; after it, the last one's cost is expected again.
+        every: the least number of seconds between two executions.
+        share: the share of the elapsed time that may be spent.
+        first_cost: seconds that the first execution is expected to take; later ones are expected to take as long as the
+            last.
     """
 
     def __init__(self, every: float, *, share: float = 0.05, first_cost: float = 1.5):
@@ -27,59 +28,58 @@ class Pace:
         self.began = self.ended = time.perf_counter()
 
     def is_due(self) -> bool:
-        """Whether the interval is over, and one time more stays within the share."""
+        """Whether the interval is over and another execution stays within the share."""
         now = time.perf_counter()
         affordable = self.spent + self.cost <= self.share * (now - self.began)
         return affordable and now - self.ended >= self.every
 
     def done(self, began: float) -> None:
-        """Counts what was begun at ``began`` (`time.perf_counter`) and has just ended."""
+        """Records an execution that began at ``began`` (`time.perf_counter`) and has just ended."""
         self.ended = time.perf_counter()
         self.cost = self.ended - began
         self.spent += self.cost
 
 
 class Live:
-    """Keeps RUN/report.html current between a run's iterations, until the final report takes its place.
+    """Keeps RUN/report.html up to date while a run learns, until the final report replaces it.
 
     Args:
-        run: that is learning.
-        images: its own.
-        every: seconds between two pages, at least.
+        run: the run that is learning.
+        images: its training images.
+        every: the least number of seconds between two pages.
     """
 
     def __init__(self, run: Run, images: ImageSet, *, every: float = 10.0):
         self.run, self.images, self.every = run, images, every
         self.pace = Pace(every)
 
-    def update(self, learner: GeneratorLearner | DescriptorLearner) -> bool:
-        """Writes the page if it is time; to be called after each iteration. Returns whether it was written."""
-        if not self.pace.is_due() or non_finite(learner):  # unguarded, a run may go on with nothing to show
+    def update(self, learner: Learner) -> bool:
+        """Writes the page if it is due, and returns whether it was written; call it after each iteration."""
+        if not self.pace.is_due() or non_finite(learner):  # without a guard, a run goes on after it has diverged
             return False
         began = time.perf_counter()
         self.write(learner)
         self.pace.done(began)
         return True
 
-    def write(self, learner: GeneratorLearner | DescriptorLearner) -> None:
-        """Writes the page as the learner stands, whole or not at all."""
-        from . import charts, html, pictures  # what draws is loaded by the first page, not by a run that begins
+    def write(self, learner: Learner) -> None:
+        """Writes the page about the learner's current state, atomically."""
+        from . import charts, html, pictures  # the first page, not the start of the run, loads matplotlib
         from .snapshot import snapshot
 
         run = self.run
-        kind = "generator" if run.is_generator else "descriptor"
-        curves = [charts.Curves(run.name, run.metrics(), kind)]
+        curves = [charts.Curves(run.name, run.metrics(), run.method.name)]
         rows: list[dict[str, Any]] = [
-            {"what": what, "images": pictures.singles(made, 128)}
-            for what, made in snapshot(learner, self.images, run.recipe.seed).items()
+            {"title": title, "images": pictures.singles(made, 128)}
+            for title, made in snapshot(run, learner, self.images).items()
         ]
         page = html.render(
             "live.html",
             title=run.name,
-            kind=kind,
+            kind=run.method.name,
             num_images=len(self.images),
             iteration=learner.iteration,
-            iterations=run.recipe.iterations,
+            iterations=run.settings.iterations,
             elapsed=_words(time.perf_counter() - self.pace.began),
             refresh=max(round(self.every), 5),
             rows=rows,
@@ -90,7 +90,7 @@ class Live:
 
 
 def is_live(report: Path) -> bool:
-    """Whether a report is of a run under way, as one that was stopped leaves it, and not the final one."""
+    """Whether a file is the report of an unfinished run (which remains if the run is stopped) and not the final one."""
     if not report.is_file():
         return False
     with report.open(encoding="utf-8", errors="replace") as page:

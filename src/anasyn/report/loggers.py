@@ -1,4 +1,4 @@
-"""A run's scalars and images in TensorBoard or Weights & Biases, through their own SDKs."""
+"""Logs a run's scalars and images to TensorBoard or Weights & Biases, through their own SDKs."""
 
 import json
 import os
@@ -10,13 +10,13 @@ import numpy as np
 
 from ..data import ImageSet
 from ..errors import InputError
-from ..learning import DescriptorLearner, GeneratorLearner, Record, non_finite
+from ..learning import Learner, Record, non_finite
 from ..run import Run
 from .live import Pace
 from .pictures import Pixels, mosaic, resized
 from .snapshot import snapshot
 
-__all__ = ["Log", "Service", "TensorBoard", "WandB", "open_log"]
+__all__ = ["Log", "Service", "open_log"]
 
 Service = Literal["tensorboard", "wandb"]
 
@@ -25,12 +25,12 @@ LARGEST_SIDE = 128  # pixels of an image in a grid
 
 
 class Writer(Protocol):
-    """Where numbers and pictures go; `TensorBoard` and `WandB` are the two."""
+    """A service that numbers and images are logged to: `TensorBoard` or `WandB`."""
 
     def scalars(self, iteration: int, values: dict[str, float]) -> None: ...
 
     def image(self, iteration: int, name: str, pixels: Pixels) -> None:
-        """One picture, uint8 (H, W, 3)."""
+        """Logs one image, uint8 (H, W, c)."""
 
     def text(self, iteration: int, event: str) -> None: ...
 
@@ -38,11 +38,7 @@ class Writer(Protocol):
 
 
 class TensorBoard:
-    """Events in RUN/tensorboard, for ``tensorboard --logdir``.
-
-    Args:
-        run: whose numbers they are; its settings are the first text.
-    """
+    """Events in RUN/tensorboard, for ``tensorboard --logdir``; the first is the text of the run's config.json."""
 
     def __init__(self, run: Run):
         from torch.utils.tensorboard import SummaryWriter
@@ -65,11 +61,7 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of Weights & Biases a sitting, grouped by the directory; where ``WANDB_MODE=offline``, nothing is sent.
-
-    Args:
-        run: whose numbers they are; its settings are the configuration.
-    """
+    """A run of Weights & Biases for each `anasyn learn`, grouped by directory; WANDB_MODE=offline sends nothing."""
 
     def __init__(self, run: Run):
         import wandb
@@ -99,20 +91,20 @@ class WandB:
 
 
 class Log:
-    """Tells a writer of every iteration, and now and then of the images that the learner makes.
+    """Logs every iteration to a writer, and from time to time images from the learner.
 
     Args:
-        writer: where to.
-        run: that is learning.
-        images: its own.
+        writer: the service to log to.
+        run: the run that is learning.
+        images: its training images.
     """
 
     def __init__(self, writer: Writer, run: Run, images: ImageSet):
         self.writer, self.run, self.images = writer, run, images
         self.pace = Pace(SECONDS_BETWEEN_IMAGES, first_cost=0.5)
 
-    def update(self, learner: GeneratorLearner | DescriptorLearner, record: Record) -> None:
-        """To be called after each iteration; images are logged at an interval and within 5 % of the time."""
+    def update(self, learner: Learner, record: Record) -> None:
+        """Logs an iteration, to be called after each; images at an interval and within 5 % of the elapsed time."""
         values = {
             "loss": record.loss,
             "acceptance_rate": record.acceptance_rate,
@@ -128,22 +120,22 @@ class Log:
             self.pictures(learner)
             self.pace.done(began)
 
-    def pictures(self, learner: GeneratorLearner | DescriptorLearner) -> None:
-        """Logs what the learner makes now, each kind of image as a row; nothing where it is not finite, unguarded."""
+    def pictures(self, learner: Learner) -> None:
+        """Logs a snapshot of the learner, each set of images as one row; nothing if the learner has diverged."""
         if non_finite(learner):
             return
-        for what, images in snapshot(learner, self.images, self.run.recipe.seed).items():
+        for title, images in snapshot(self.run, learner, self.images).items():
             row = mosaic(resized(images, LARGEST_SIDE), len(images))
-            self.writer.image(learner.iteration, what, np.ascontiguousarray(row))
+            self.writer.image(learner.iteration, title, np.ascontiguousarray(row))
 
-    def close(self, learner: GeneratorLearner | DescriptorLearner) -> None:
-        """Logs the last images, and leaves everything written."""
+    def close(self, learner: Learner) -> None:
+        """Logs the last images, and waits until everything is written."""
         self.pictures(learner)
         self.writer.close()
 
 
 def open_log(service: Service, run: Run, images: ImageSet) -> Log:
-    """The log of a run with one of the services.
+    """Opens the log of a run with one of the services.
 
     Raises:
         InputError: the service's package is not installed.

@@ -1,4 +1,4 @@
-"""The figures of a run for paper: column widths, labelled axes, letters as letters; PDF, SVG or PNG."""
+"""The figures of a run for papers: column widths, labelled axes, text stored as text; PDF, SVG or PNG."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,11 +11,16 @@ from matplotlib.figure import Figure
 
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
-from ..learning import DescriptorLearner, GeneratorLearner
+from ..learning import Learner
+from ..methods import Latents, Synthesis
+from ..methods.synthesis import synthesize
 from ..rng import derive
-from ..run import Run, latent_plane, panel, synthesize
+from ..run import Run
 from . import figures
-from .film import film, num_frames
+from .figures.curves import METRICS, Record
+from .figures.style import STYLE
+from .film import film, frame_steps
+from .plane import latent_plane, panel
 
 __all__ = ["Format", "write"]
 
@@ -23,8 +28,8 @@ Format = Literal["pdf", "png", "svg"]
 
 COLUMN, PAGE = 3.4, 7.0  # inches
 DPI = 300
-SHOWN = 22  # images of a large set
-STYLE = figures.STYLE | {
+SHOWN = 22  # images of a large data set
+PAPER_STYLE = STYLE | {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -40,99 +45,85 @@ def write(run: Run, form: Format, folder: Path | None = None) -> list[Path]:
     """Writes each figure of a run at publication size, and returns their paths.
 
     Args:
-        run: of which something is learned.
-        form: the format, which is the files' suffix too.
-        folder: where to; RUN/paper where None.
+        run: a run with a checkpoint.
+        form: the format, which is also the suffix of the files.
+        folder: the directory to write to; RUN/paper if None.
 
     Raises:
-        InputError: nothing is learned yet, or the run's images are gone or have changed.
+        InputError: nothing has been learned yet, or the run's images are missing or have changed.
     """
     learner, images = run.learned(), run.images()
     folder = folder or run.path / "paper"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with rc_context(STYLE):
+    with rc_context(PAPER_STYLE):
         for name, width, draw in _figures(run, learner, images):
             figure = Figure(figsize=(width, width), dpi=DPI, layout="constrained")
             ax = figure.add_subplot()
             draw(ax)
-            # A mosaic keeps its proportions, and the paper is cut to what is drawn.
+            # A mosaic keeps its proportions, so the figure is cropped to what is drawn.
             path = folder / f"{name}.{form}"
             figures.save(figure, path, bbox_inches="tight", pad_inches=0)
             paths.append(path)
     return paths
 
 
-def _figures(
-    run: Run, learner: GeneratorLearner | DescriptorLearner, images: ImageSet
-) -> Iterator[tuple[str, float, Draw]]:
+def _figures(run: Run, learner: Learner, images: ImageSet) -> Iterator[tuple[str, float, Draw]]:
     """The name, the width in inches and the drawing of each figure."""
     index = evenly(len(images), SHOWN)
     yield "training", PAGE, lambda ax: figures.draw_grid(ax, images.pixels[index], min(len(index), 11))
     records = run.metrics()
-    measures = {
-        "loss": ("loss", True),
-        "mse": ("mean squared error per pixel", True),
-        "energy_gap": ("$d_t$", False),
-        "acceptance_rate": ("acceptance rate", False),
-        "step_size": ("step size δ", True),
-    }
-    for name, (label, log) in measures.items():
+    for name, (label, log) in METRICS.items():
         if any(record.get(name) is not None for record in records):
             yield name, COLUMN, _curve(records, name, label, log)
-    if isinstance(learner, GeneratorLearner):
-        yield from _of_generator(learner, images, run.recipe.seed)
-    else:
-        yield from _of_descriptor(learner, images, run.recipe.seed)
+    if run.method.infer:
+        yield from _of_inference(run.method.infer(learner), images, run.settings.seed)
+    if run.method.synthesise:
+        yield from _of_synthesis(run.method.synthesise(learner), images, run.settings.seed)
 
 
-def _curve(records: Sequence[figures.Record], name: str, label: str, log: bool) -> Draw:
+def _curve(records: Sequence[Record], name: str, label: str, log: bool) -> Draw:
     def draw(ax: Axes) -> None:
-        figures.draw_curves(ax, records, name, log=log, label=" ")
+        figures.draw_curves(ax, records, name, log=log)
         figures.draw_events(ax, records)
-        ax.set_title("")
         ax.set(xlabel="iteration", ylabel=label)
         ax.set_box_aspect(0.62)
 
     return draw
 
 
-def _of_generator(learner: GeneratorLearner, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
-    z = learner.chains.positions
+def _of_inference(latents: Latents, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
+    model, z = latents
     index = evenly(len(images), SHOWN)
     with torch.no_grad():
-        reconstructions = to_uint8(learner.model(z[index.to(z.device)])).cpu()
-    yield "reconstructions", PAGE, lambda ax: figures.draw_reconstructions(ax, images.pixels[index], reconstructions)
-    samples = to_uint8(learner.model.sample(33, rng=derive(seed, "figures", device=z.device))).cpu()
+        reconstructions = to_uint8(model(z[index.to(z.device)]))
+    pairs = {"image": images.pixels[index], "f(z)": reconstructions}
+    yield "reconstructions", PAGE, lambda ax: figures.draw_rows(ax, pairs, 11)
+    samples = to_uint8(model.sample(33, rng=derive(seed, "figures", device=z.device)))
     yield "samples", PAGE, lambda ax: figures.draw_grid(ax, samples, 11)
     if z.shape[1] < 2:
         return
     plane = latent_plane(z)
-    shown = to_uint8(panel(learner.model, plane, 8, -2, 2)).cpu()
-
-    def draw(ax: Axes) -> None:
-        figures.draw_panel(ax, shown, -2, 2, 8, plane.names)
-        ax.set_box_aspect(1)
-
-    yield "interpolation", COLUMN, draw
+    shown = to_uint8(panel(model, plane, 8, -2, 2))
+    yield "interpolation", COLUMN, lambda ax: figures.draw_panel(ax, shown, -2, 2, 8, plane.names)
     coordinates = plane.coordinates(z).cpu()
-    yield "latents", COLUMN, lambda ax: figures.draw_latents(ax, coordinates, images.pixels, plane.names)
+    yield "latents", COLUMN, lambda ax: figures.draw_latents(ax, coordinates, images.pixels, plane.names, images.labels)
 
 
-def _of_descriptor(learner: DescriptorLearner, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
-    device = next(learner.model.parameters()).device
+def _of_synthesis(synthesis: Synthesis, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
+    device = next(synthesis.model.parameters()).device
     chosen = evenly(len(images), 20)
     observed = to_float(images.pixels[chosen].to(device))
-    made = synthesize(learner, chosen.to(device), observed, rng=derive(seed, "figures", device=device))
-    starts, synthesized = (to_uint8(each).cpu() for each in made)
-    yield "synthesis", PAGE, lambda ax: figures.draw_synthesis(ax, starts, synthesized, images.pixels[chosen])
+    made = synthesize(synthesis, chosen.to(device), observed, rng=derive(seed, "figures", device=device))
+    starts, synthesized = map(to_uint8, made)
+    rows = {"start": starts, "synthesis": synthesized, "training": images.pixels[chosen]}
+    yield "synthesis", PAGE, lambda ax: figures.draw_rows(ax, rows, 10)
 
-    watched = film(learner, images, seed, most=6)
-    stride = (len(watched.steps) - 1) // num_frames(len(watched.steps) - 1, 10) if len(watched.steps) > 1 else 1
-    frames, steps = to_uint8(watched.frames[::stride]), watched.steps[::stride]
+    watched = film(synthesis, images, seed, most=6)
+    kept = frame_steps(len(watched.steps) - 1, 10)
 
     def strip(ax: Axes) -> None:
-        figures.draw_strip(ax, frames, steps)
+        figures.draw_strip(ax, to_uint8(watched.frames[kept]), [watched.steps[k] for k in kept])
         ax.set_xlabel("transitions")
         ax.xaxis.set_label_position("top")
         ax.set_ylabel("chains")

@@ -1,82 +1,67 @@
-"""What a run was asked for: the settings that are not its recipe's, and the command that asks for them again."""
+"""The settings of a run: those that differ from its recipe, and the command that starts the same run again."""
 
 import dataclasses
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..recipes import RECIPES, Recipe, Scale
+from ..methods import Scale, Settings
+from ..recipes import RECIPES
 from ..run import Run
 
-__all__ = ["Change", "Origin", "changes", "command", "differing", "origin"]
+__all__ = ["Change", "changes", "command", "differing"]
 
-NOT_ASKED = ("data", "device", "seed")
-"""Settings that say which images, which machine and which random numbers, not what is learned."""
+NOT_COMPARED = ("data", "channels", "device", "seed")
+"""Settings of the data, the machine and the random numbers: to change them is not to change the recipe."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """A setting that is not the recipe's."""
+class Change(NamedTuple):
+    """A setting that differs from the recipe."""
 
     name: str
-    recipe: Any  # what it would be, had nobody asked
+    recipe: Any  # the default value
     value: Any
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a run comes from, as its config.json has it."""
-
-    fingerprint: str  # of the data
-    num_images: int
-    versions: dict[str, str]
-
-
 def changes(run: Run) -> list[Change]:
-    """The settings that differ from the recipe's, those left out that merely follow from the data.
+    """The settings that differ from the recipe, except for values that follow from the data.
 
-    What a setting would be, had nobody asked, is what the recipe makes of it when every other one is as it is.
+    The default of a setting is the value that the recipe gives it if all other settings are those of the run.
     """
-    recipe, found = RECIPES.get(run.name, type(run.recipe)()), []
-    scale = Scale(num_images=len(run.data()["names"]), smaller_side=run.recipe.size or 64, has_bfloat16=False)
-    for field in dataclasses.fields(run.recipe):
-        value, stated = getattr(run.recipe, field.name), getattr(recipe, field.name)
-        if field.name in NOT_ASKED or (field.name == "precision" and stated == "auto"):
+    settings, recipe, found = run.settings, RECIPES[run.name].settings, []
+    scale = Scale(num_images=len(run.data().names), smaller_side=min(settings.shape[1:]), has_bfloat16=False)
+    for field in dataclasses.fields(settings):
+        value, stated = getattr(settings, field.name), getattr(recipe, field.name)
+        if field.name in NOT_COMPARED or (field.name == "precision" and stated == "auto"):
             continue
-        unasked = getattr(_resolved(run.recipe, field.name, stated, scale), field.name)
-        if unasked != value:
-            found.append(Change(field.name, unasked, value))
+        default = getattr(_resolved(settings, field.name, stated, scale), field.name)
+        if default != value:
+            found.append(Change(field.name, default, value))
     return found
 
 
 def command(run: Run) -> str:
-    """The command line that learns the same again; it is to be read by a shell."""
-    recipe = run.recipe
+    """The command that starts the same run again, quoted for a shell."""
+    settings = run.settings
     options = {change.name: change.value for change in changes(run)}
-    if RECIPES.get(run.name, type(recipe)()).data is None:
-        options["data"] = recipe.data
-    options |= {"precision": recipe.precision, "seed": recipe.seed}
+    if RECIPES[run.name].settings.data is None:
+        options["data"] = settings.data
+    options |= {"channels": settings.channels} if settings.channels == "1" else {}
+    options |= {"precision": settings.precision, "seed": settings.seed}
     words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items()]
     return " ".join(["anasyn", "learn", run.name, *words])
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The names of the settings in which runs differ, of those that all of them have."""
-    names = [field.name for field in dataclasses.fields(runs[0].recipe)]
-    shared = [name for name in names if all(hasattr(run.recipe, name) for run in runs)]
-    return [name for name in shared if len({getattr(run.recipe, name) for run in runs}) > 1]
+    """The names of the settings that all runs have and that differ between them."""
+    names = [field.name for field in dataclasses.fields(runs[0].settings)]
+    shared = [name for name in names if all(name in vars(run.settings) for run in runs)]
+    return [name for name in shared if len({getattr(run.settings, name) for run in runs}) > 1]
 
 
-def origin(run: Run) -> Origin:
-    """The data's fingerprint and the versions that the run was begun with."""
-    config = run.config()
-    return Origin(config["data"]["fingerprint"], config["data"]["num_images"], config["versions"])
-
-
-def _resolved(recipe: Recipe, name: str, stated: Any, scale: Scale) -> Recipe:
+def _resolved(settings: Settings, name: str, stated: Any, scale: Scale) -> Settings:
     try:
-        return dataclasses.replace(recipe, **{name: stated}).resolve(scale)
-    except InputError:  # two settings that only go together: a temperature, and the kernel that has one
-        return dataclasses.replace(type(recipe)(), **{name: stated})
+        return dataclasses.replace(settings, **{name: stated}).resolve(scale)
+    except InputError:  # for example, a temperature without the kernel that has one
+        return dataclasses.replace(type(settings)(), **{name: stated})

@@ -1,39 +1,40 @@
-"""What a learner synthesises while it learns: a few images, cheap to make, that change nothing of its learning."""
+"""Snapshots: a few images from a learner while it learns, cheap to make and without any effect on the learning."""
 
 import torch
 from torch import Tensor
 
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
-from ..learning import DescriptorLearner, GeneratorLearner
+from ..learning import Learner
+from ..methods.synthesis import synthesize
 from ..rng import derive
-from ..run import synthesize
+from ..run import Run
 
 __all__ = ["snapshot"]
 
 SHOWN = 8
 
 
-def snapshot(learner: GeneratorLearner | DescriptorLearner, images: ImageSet, seed: int) -> dict[str, Tensor]:
-    """The learner's images as they are now, by what they are; uint8 (n, 3, H, W), n ≤ 8.
+def snapshot(run: Run, learner: Learner, images: ImageSet) -> dict[str, Tensor]:
+    """The current images of a learner by their titles, each uint8 (n, c, H, W), n ≤ 8.
 
-    Of a generator training images, their reconstructions and samples, of a descriptor training images and the ends
-    of chains. What a chain made that is no number stays away with all of its row.
+    These are training images; if the method infers z, their reconstructions and samples; and if it synthesises images,
+    the ends of chains. A row of images that are not all finite is left out.
     """
     device = next(learner.model.parameters()).device
-    rng = derive(seed, "snapshot", device=device)  # the same z and the same noise each time: what changes is the model
+    # The z and the noise are the same each time, so that changes in the images are changes in the model.
+    rng = derive(run.settings.seed, "snapshot", device=device)
     index = evenly(len(images), SHOWN)
     observed = images.pixels[index]
-    shown = {"training images": observed}
-    if isinstance(learner, GeneratorLearner):
+    shown: dict[str, Tensor] = {}
+    if run.method.infer:
+        model, z = run.method.infer(learner)
         with torch.no_grad():
-            shown["reconstructions f(z)"] = learner.model(learner.chains.positions[index.to(device)])
-        shown["samples f(z) at z ~ N(0, I)"] = learner.model.sample(SHOWN, rng=rng)
-    else:
-        where = index.to(device)
-        _, shown["synthesised images"] = synthesize(learner, where, to_float(observed.to(device)), rng=rng)
-    return {what: _uint8(made) for what, made in shown.items() if made.dtype == torch.uint8 or made.isfinite().all()}
-
-
-def _uint8(images: Tensor) -> Tensor:
-    return images if images.dtype == torch.uint8 else to_uint8(images).cpu()
+            shown["reconstructions f(z)"] = model(z[index.to(device)])
+        shown["samples f(z) at z ~ N(0, I)"] = model.sample(SHOWN, rng=rng)
+    if run.method.synthesise:
+        synthesis, where = run.method.synthesise(learner), index.to(device)
+        _, shown["synthesised images"] = synthesize(synthesis, where, to_float(observed.to(device)), rng=rng)
+    return {"training images": observed} | {
+        title: to_uint8(made).cpu() for title, made in shown.items() if made.isfinite().all()
+    }

@@ -1,10 +1,10 @@
-"""Many images that resemble each other, packed small: a few principal images, of which each is a sum.
+"""Many similar images packed into few bytes: each image is a weighted sum of a few principal images.
 
     image_i ≈ mean + Σ_k c_ik · b_k
 
-Over a plane of z, and along a chain, images change smoothly, while their fine texture is the despair of any picture
-format: at the size of a WebP sheet, principal images have a fifth of its error. Blending images is blending their c,
-so that a page adds up what is under the pointer in a few milliseconds.
+Over a plane of z, and along a chain, images change smoothly, while their fine texture compresses badly in any image
+format: the error of principal images is a fifth of that of a WebP sheet of the same size. A blend of images is the same
+blend of their coefficients c, so that a page computes the image under the pointer in a few milliseconds.
 """
 
 import base64
@@ -17,44 +17,47 @@ from torch import Tensor
 __all__ = ["Sprites", "pack"]
 
 NUMBERS = (16, 24, 32, 48, 64, 96, 128)
-"""Of principal images that are tried."""
+"""The numbers of principal images to try."""
 
 TOLERANCE = 2.5
-"""Levels, of 255: a mean absolute error that nobody sees."""
+"""A mean absolute error, in levels of 255, that cannot be seen."""
 
 MOST_FITTED = 1500
-"""Images that principal images are found from; of more, so many evenly spaced."""
+"""The largest number of images, evenly spaced, that the principal images are computed from."""
 
 
 class Sprites(NamedTuple):
-    """Packed images, n of them; numbers as text in base64, little-endian."""
+    """n packed images of H × W pixels; arrays are base64 text, little-endian."""
 
-    mean: str  # uint8 (side · side · 3,)
-    basis: str  # int8 (k, side · side · 3)
-    coefficients: str  # int16 (n, k), of which each column has a unit
+    mean: str  # uint8 (H · W · c,)
+    basis: str  # int8 (k, H · W · c)
+    coefficients: str  # int16 (n, k), each column in multiples of its unit
     units: list[float]  # (k,)
-    error: float  # the largest mean absolute error of a fitted image, in levels of 255
+    error: float  # the largest mean absolute error of the images that were fitted, in levels of 255
 
     @property
     def size(self) -> int:
-        """Bytes, nearly."""
+        """The size in bytes, approximately."""
         return len(self.mean) + len(self.basis) + len(self.coefficients)
 
 
 def pack(images: Tensor, most: int) -> Sprites:
-    """As many principal images as bring the error below the tolerance, or as there is room for.
+    """Packs images with as many principal images as bring the error below the tolerance, or as there is room for.
 
     Args:
-        images: uint8 (n, 3, H, W).
-        most: bytes that they may take; the least number of principal images is used even where it takes more.
+        images: uint8 (n, c, H, W).
+        most: the size in bytes to stay below; 16 principal images are used even where they take more.
     """
     rows = images.permute(0, 2, 3, 1).flatten(1)
     mean = rows.float().mean(0).round()
     fitted = rows[:: -(-len(rows) // MOST_FITTED)].float() - mean
-    # The principal directions of p pixels from the n × n products of the images: n is far less than p.
+    # The principal directions of p pixels come from the n × n inner products of the images: n is far smaller than p.
     variances, shares = torch.linalg.eigh(fitted @ fitted.T)
     order = variances.argsort(descending=True)[: NUMBERS[-1]]
-    directions = torch.nn.functional.normalize(fitted.T @ shares[:, order], dim=0)
+    directions = fitted.T @ shares[:, order]
+    lengths = directions.norm(dim=0)
+    # Beyond the rank of the images there is rounding error alone, which is not orthogonal to the directions before it.
+    directions = torch.nn.functional.normalize(directions, dim=0) * (lengths > 1e-5 * lengths.max())
     top = directions.abs().amax(0).clamp(min=1e-12)
     basis = (directions / top * 127).round()
     weights = torch.cat([(part.float() - mean) @ directions for part in rows.split(1024)]) * top / 127
@@ -67,7 +70,7 @@ def pack(images: Tensor, most: int) -> Sprites:
 
 
 def _packed(mean: Tensor, basis: Tensor, weights: Tensor, fitted: Tensor) -> Sprites:
-    """Images of p pixels as a mean (p,) and weights (n, k) of a rounded basis (p, k); the error is at ``fitted``."""
+    """Packs a mean (p,), a rounded basis (p, k) and weights (n, k); the error is that of the images ``fitted``."""
     units = weights.abs().amax(0).clamp(min=1e-12) / 32767
     coefficients = (weights / units).round()
     stride = -(-len(weights) // MOST_FITTED)

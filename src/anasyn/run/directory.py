@@ -1,16 +1,12 @@
-"""A run: the directory that holds a learning run, to be resumed, sampled from, evaluated and reported."""
+"""A run: a directory in which learning is recorded, to be resumed, sampled from, evaluated and reported."""
 
 import dataclasses
 import json
 import logging
-import platform
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import PIL
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,349 +15,253 @@ from .. import __version__
 from ..data import ImageSet
 from ..data.sources import full, load
 from ..errors import InputError
-from ..learning import Guard, Record
-from ..recipes import RECIPES, Precision, Recipe
-from . import checkpoint, saved
-from .build import build_learner, choose_device
+from ..learning import Guard, Learner
+from ..methods import METHODS, Latents, Method, Settings
+from ..methods.build import build_learner
+from ..methods.settings import Precision
+from ..recipes import RECIPES
+from ..rng import derive
+from . import checkpoint, listing, metrics, saved
+from .device import choose_device
 from .files import flush, replace
-from .saved import Learner
+from .listing import Listing
+from .removal import remove
 
 __all__ = ["Run"]
 
 log = logging.getLogger(__name__)
 
+# What a process that is killed at the beginning of a run may leave in its directory.
 LEFT_BEHIND = {".lock", "data.json", "data.json.partial", "config.json.partial"}
-"""What a process that was killed before it had begun a run may leave in its directory."""
-
-MOST_NAMED = 8
-"""Images that a message names."""
-
-FIGURES = (
-    "training.png", "loss.png",
-    "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
-    "synthesis.png", "chains.png", "long_run.png",
-)  # fmt: skip
-"""What is drawn into RUN/figures."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A directory with config.json, data.json, metrics.jsonl, checkpoints/, and what is drawn from them.
+    """A directory with config.json, data.json, metrics.jsonl, checkpoints/ and figures/.
 
     Args:
         path: the directory.
         name: the recipe's name.
-        recipe: every setting, none left open.
+        settings: of the recipe's method, resolved: no value is open.
     """
 
     path: Path
     name: str
-    recipe: Recipe
+    settings: Settings
 
     @classmethod
-    def create(cls, path: Path, name: str, recipe: Recipe, images: ImageSet, *, overwrite: bool = False) -> Self:
-        """Begins a run in a directory that is new or empty.
+    def create(cls, path: Path, name: str, settings: Settings, images: ImageSet, *, overwrite: bool = False) -> Self:
+        """Begins a run with these resolved settings in a directory that is new or empty.
 
-        Args:
-            path: the directory.
-            name: the recipe's.
-            recipe: every setting, none left open.
-            images: what is learned from.
-            overwrite: whether a run that is there is deleted, and only that.
+        With ``overwrite`` a run that is already there is deleted, and nothing else.
 
         Raises:
-            InputError: the directory holds something else.
+            InputError: the directory contains something else.
         """
         if overwrite and (path / "config.json").exists():
-            cls.open(path).remove()
+            cls.open(path)  # raises if it is not a run
+            remove(path)
         elif path.exists() and (not path.is_dir() or {file.name for file in path.iterdir()} - LEFT_BEHIND):
             raise InputError(f"{path}: exists and is no run of anasyn; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
         config = {
             "recipe": name,
-            "settings": dataclasses.asdict(recipe),
+            "settings": dataclasses.asdict(settings),
             "data": {"fingerprint": images.fingerprint, "num_images": len(images)},
-            "versions": versions(),
+            "versions": saved.versions(),
         }
-        replace(path / "data.json", _listed(images))
-        # Last, since a directory is a run from the moment this file is there.
+        listing.write(path / "data.json", images)
+        # Last, since this file makes the directory a run.
         replace(path / "config.json", json.dumps(config, indent=2) + "\n")
-        return cls(path, name, recipe)
+        return cls(path, name, settings)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The run in a directory.
-
-        Raises:
-            InputError: there is none, or its config.json is not one that this version writes.
-        """
+        """The run in a directory; raises `InputError` if there is none, or its settings are not of this version."""
         file = path / "config.json"
         if not file.is_file():
             raise InputError(f"{path}: no run here (no config.json); expected a directory that `anasyn learn` wrote")
         try:
             config = json.loads(file.read_text())
-            kind = type(RECIPES[config["recipe"]])
-            recipe = kind(**config["settings"])
-            for field in dataclasses.fields(recipe):
+            written_by = str(config["versions"]["anasyn"])
+        except (ValueError, KeyError, TypeError, RecursionError) as cause:
+            raise InputError(f"{file}: not the settings of a run ({cause})") from cause
+        try:
+            settings = RECIPES[config["recipe"]].method.settings(**config["settings"])
+            for field in dataclasses.fields(settings):
                 if field.name not in config["settings"]:
                     raise InputError(f"{field.name}: missing")
-                if getattr(recipe, field.name) is None:
+                if getattr(settings, field.name) is None:
                     raise InputError(f"{field.name}: expected a value, got null")
-            return cls(path, config["recipe"], recipe)
-        except (ValueError, KeyError, TypeError, RecursionError) as cause:  # InputError is a ValueError
-            raise InputError(f"{file}: not the settings of a run of this version ({cause})") from cause
+            return cls(path, config["recipe"], settings)
+        except (ValueError, KeyError, TypeError) as cause:  # InputError is a ValueError
+            other = "" if written_by == __version__ else f"; anasyn {written_by} wrote it, and this is {__version__}"
+            raise InputError(f"{file}: not the settings of a run of this version ({cause}){other}") from cause
 
     @property
-    def is_generator(self) -> bool:
-        """Whether the run learns a generator, not a descriptor."""
-        return hasattr(self.recipe, "latent_dim")
+    def method(self) -> Method:
+        """The run's method of learning."""
+        return RECIPES[self.name].method
 
     def images(self) -> ImageSet:
-        """The images the run learns from.
+        """The training images.
 
         Raises:
-            InputError: they are gone or have changed since the run began; the message lists them.
+            InputError: they are missing or have changed since the run began; the message lists them.
         """
-        images = self._images_now()
-        changes = self._changes(images)
+        images = self.load()
+        changes = listing.changes(self.data(), images)
         if changes:
             raise InputError(
-                f"{self.recipe.data}: the images are not those that {self.path} began with ({changes}); "
+                f"{self.settings.data}: the images are not those that {self.path} began with ({changes}); "
                 "put them back, or go on with these by --accept-new-data"
             )
         return images
 
     def accept_new_data(self) -> tuple[Self, ImageSet, str]:
-        """The run on the images as they are now, those images, and how they have changed, in words.
+        """The run on the present images, these images, and a description of the changes, empty if there are none.
 
-        Chains of images that are still there, by content, are kept; others begin. A run that took all its
-        images at every iteration still does.
+        Images with the content of an earlier one keep their chains. A run whose batch was all of its images still uses
+        all of them in every iteration.
         """
-        images = self._images_now()
-        changes = self._changes(images)
+        images = self.load()
+        changes = listing.changes(self.data(), images)
         if not changes:
             return self, images, ""
-        before, now = len(self.data()["names"]), len(images)
-        assert self.recipe.batch_size is not None
-        batch_size = now if self.recipe.batch_size == before else min(self.recipe.batch_size, now)
-        run = dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, batch_size=batch_size))
-        config = self.config() | {
-            "settings": dataclasses.asdict(run.recipe),
-            "data": {"fingerprint": images.fingerprint, "num_images": now},
-        }
-        replace(self.path / "config.json", json.dumps(config, indent=2) + "\n")
-        # Last: as long as this list is the old one, the images count as changed and this is done again.
-        replace(self.path / "data.json", _listed(images))
+        before, now = len(self.data().names), len(images)
+        assert self.settings.batch_size is not None
+        batch_size = now if self.settings.batch_size == before else min(self.settings.batch_size, now)
+        run = dataclasses.replace(self, settings=dataclasses.replace(self.settings, batch_size=batch_size))
+        run._configure(data={"fingerprint": images.fingerprint, "num_images": now})
+        # Last: if the process is killed before, the images still count as changed, and all this is repeated.
+        listing.write(self.path / "data.json", images)
         return run, images, changes
 
-    def _images_now(self) -> ImageSet:
-        assert self.recipe.data is not None
-        assert self.recipe.size is not None
-        return load(self.recipe.data, self.recipe.size, fit=self.recipe.fit)
+    def load(self, data: str | None = None) -> ImageSet:
+        """The images of a folder or a named set, by default the run's own, in this run's size and channels."""
+        data = data or self.settings.data
+        assert data is not None
+        channels, height, width = self.settings.shape
+        return load(data, (height, width), fit=self.settings.fit, channels=channels)
 
-    def _changes(self, images: ImageSet) -> str:
-        """How these differ from the images that the run began with, by name; empty where they do not."""
-        began_with = self.data()
-        if list(images.digests) == began_with["digests"]:
-            return ""
-        then = dict(zip(began_with["names"], began_with["digests"], strict=True))
-        now = dict(zip(images.names, images.digests, strict=True))
-        kinds = {
-            "added": [name for name in now if name not in then],
-            "gone": [name for name in then if name not in now],
-            "changed": [name for name in now if name in then and now[name] != then[name]],
-        }
-        return ", ".join(f"{kind} {_few(names)}" for kind, names in kinds.items() if names) or "in another order"
+    def _configure(self, **changes: Any) -> None:
+        """Writes the settings, and other changes, to config.json."""
+        config = self.config() | {"settings": dataclasses.asdict(self.settings)} | changes
+        replace(self.path / "config.json", json.dumps(config, indent=2) + "\n")
 
     def config(self) -> dict[str, Any]:
-        """What config.json holds: the recipe's name, settings, the data set's fingerprint, versions."""
+        """The content of config.json: the recipe's name, the settings, the data set's fingerprint, the versions."""
         content: dict[str, Any] = json.loads((self.path / "config.json").read_text())
         return content
 
-    def data(self) -> dict[str, list[str]]:
-        """The images' names and digests, in the order of their indices."""
-        file = self.path / "data.json"
-        try:
-            content = json.loads(file.read_text())
-            data = {name: list(content[name]) for name in ("names", "digests")}
-            if {type(x) for x in (*data["names"], *data["digests"])} != {str} or len(data["names"]) != len(
-                data["digests"]
-            ):
-                raise TypeError("expected a name and a digest of each image")
-            return data
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
-            raise InputError(f"{file}: not the list of a run's images ({cause})") from cause
+    def data(self) -> Listing:
+        """The names, digests and classes of the training images, in order."""
+        return listing.read(self.path / "data.json")
 
-    def settle(self, recipe: Recipe, name: str) -> Self:
-        """The run with the settings asked for now, of which only the number of iterations may differ.
+    def with_settings(self, asked: Settings, name: str) -> Self:
+        """The run with the settings, and of the recipe, that are now asked for; writes them to config.json.
 
         Raises:
-            InputError: another setting differs; the message names it.
+            InputError: a setting other than the number of iterations and the device differs; the message names it.
         """
         if name != self.name:
             raise InputError(f"{self.path}: holds a run of {self.name}, not {name}; choose another --out")
-        for field in dataclasses.fields(recipe):
-            then, now = getattr(self.recipe, field.name), getattr(recipe, field.name)
+        for field in dataclasses.fields(asked):
+            then, now = getattr(self.settings, field.name), getattr(asked, field.name)
             if field.name == "data" and now is not None:
                 now = full(now)
             if field.name == "batch_size" and now is not None:
-                now = min(now, len(self.data()["names"]))
+                now = min(now, len(self.data().names))
             if field.name not in ("iterations", "device") and now is not None and now != "auto" and now != then:
                 raise InputError(
                     f"{field.name}: {self.path} was begun with {then}, got {now}; "
                     "only iterations may change: use the first value, another --out, or --overwrite"
                 )
-        iterations = max(recipe.iterations or self.recipe.iterations or 0, self.saved_iteration() or 0)
-        settled = dataclasses.replace(self.recipe, iterations=iterations, device=recipe.device)
-        if settled != self.recipe:
-            config = self.config() | {"settings": dataclasses.asdict(settled)}
-            replace(self.path / "config.json", json.dumps(config, indent=2) + "\n")
-        return dataclasses.replace(self, recipe=settled)
+        iterations = max(asked.iterations or self.settings.iterations or 0, self.saved_iteration() or 0)
+        settings = dataclasses.replace(self.settings, iterations=iterations, device=asked.device)
+        run = dataclasses.replace(self, settings=settings)
+        if settings != self.settings:
+            run._configure()
+        return run
 
     def saved_iteration(self) -> int | None:
-        """The iteration of the newest checkpoint; None where there is none."""
+        """The iteration of the newest checkpoint; None if there is none."""
         found = checkpoint.newest_first(self.path / "checkpoints")
         return int(found[0].name) if found else None
 
-    def remove(self) -> None:
-        """Deletes the run and nothing else that may lie in its directory."""
-        for checkpoints in (self.path / "checkpoints").glob("*"):
-            if checkpoints.name.removesuffix(".partial").isdigit():
-                shutil.rmtree(checkpoints)
-        for written in ("paper", "tensorboard", "wandb"):
-            shutil.rmtree(self.path / written, ignore_errors=True)
-        # config.json last: what is left by an interrupt is still a run.
-        files = ["data.json", "metrics.jsonl", "latents.safetensors", "diagnosis.json", "report.html", "config.json"]
-        for name in (*(f"figures/{figure}" for figure in FIGURES), *files):
-            (self.path / name).unlink(missing_ok=True)
-        for folder in (self.path / "checkpoints", self.path / "figures"):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-
     def resume(self, *, precision: Precision | None = None) -> tuple[Learner, Guard]:
-        """The learner and its guard as the newest whole checkpoint has them; new ones where there is none.
+        """The learner and its guard from the newest intact checkpoint; new ones if there is no checkpoint.
 
-        Args:
-            precision: of the network, where it is to be another than in learning.
-
-        Raises:
-            InputError: there are checkpoints and none is whole.
+        ``precision`` replaces that of the settings. Raises `InputError` if there are checkpoints and none is intact.
         """
-        recipe = dataclasses.replace(self.recipe, precision=precision) if precision else self.recipe
-        device = choose_device(recipe.device)
-        learner, guard = build_learner(recipe, device), Guard(active=recipe.guard == "on")
-        assert recipe.size is not None
-        like = torch.zeros(1, 3, recipe.size, recipe.size, device=device)
-        digests = self.data()["digests"]
-        state = saved.load(self.path / "checkpoints", learner, guard, digests, like, recipe.seed)
-        if state and state["versions"] != versions():
-            log.warning("%s: other versions than now saved it; what follows may differ in the last bits", self.path)
+        settings = dataclasses.replace(self.settings, precision=precision) if precision else self.settings
+        device = choose_device(settings.device)
+        learner, guard = build_learner(self.method, settings, device), Guard(active=settings.guard == "on")
+        like = torch.zeros(1, *settings.shape, device=device)
+        digests = self.data().digests
+        state = saved.load(self.path / "checkpoints", learner, guard, digests, like, settings.seed)
+        if state and state["versions"] != saved.versions():
+            log.warning("%s: saved by other versions than these; results may differ in the last bits", self.path)
         return learner, guard
 
-    def learner(self, *, precision: Precision | None = None) -> Learner:
-        """The learner of `resume`."""
-        return self.resume(precision=precision)[0]
-
     def learned(self, *, precision: Precision | None = None) -> Learner:
-        """The learner of a run that has one: `learner`, but never a new one.
-
-        Raises:
-            InputError: the run has no checkpoint yet.
-        """
+        """The learner that `resume` returns; raises `InputError` if there is no checkpoint yet."""
         if self.saved_iteration() is None:
             raise InputError(f"{self.path}: nothing learned yet (no checkpoint); let `anasyn learn {self.name}` go on")
-        return self.learner(precision=precision)
+        return self.resume(precision=precision)[0]
 
-    def save(self, learner: Learner, guard: Guard) -> None:
-        """Writes a checkpoint of the learner as it stands, after the metrics that lead up to it.
+    def require_inference(self) -> None:
+        """Raises `InputError` if the run's method has no z to infer."""
+        if self.method.infer is None:
+            able = ", ".join(method.name for method in METHODS if method.infer)
+            raise InputError(f"{self.path}: holds a {self.method.name}, which infers no z; expected a run of {able}")
+
+    def latents_of(self, learner: Learner) -> Latents:
+        """The model and the inferred z of this run's learner; raises as `require_inference` does."""
+        self.require_inference()
+        assert self.method.infer is not None
+        return self.method.infer(learner)
+
+    def sample(self, num: int, *, seed: int) -> Tensor:
+        """``num`` images from the learned model, (num, c, H, W) in [−1, 1].
 
         Raises:
-            Divergence: something is not finite; nothing is written.
+            InputError: nothing is learned yet, or the training images are needed and are missing or have changed.
         """
-        metrics = self.path / "metrics.jsonl"
-        if metrics.exists():
-            flush(metrics)
-        about = {
-            "recipe": self.name,
-            "settings": dataclasses.asdict(self.recipe),
-            "data": self.data(),
-            "versions": versions(),
-        }
+        learner = self.learned()
+        device = next(learner.model.parameters()).device
+        return self.method.sample(learner, num, self.images, derive(seed, "sample", device=device))
+
+    def save(self, learner: Learner, guard: Guard) -> None:
+        """Writes a checkpoint, after flushing the metrics; raises `Divergence` if something is not finite."""
+        if (self.path / "metrics.jsonl").exists():
+            flush(self.path / "metrics.jsonl")
+        about = {"recipe": self.name, "settings": dataclasses.asdict(self.settings)}
+        about |= {"data": self.data()._asdict(), "versions": saved.versions()}
         saved.save(self.path / "checkpoints", learner, guard, about)
 
-    def log(self, record: Record) -> None:
-        """Writes one iteration's line to metrics.jsonl; lines of it and after it, which a rollback left, go.
-
-        A number that is not one is written as Python's json writes it, NaN or Infinity: it is not hidden.
-        """
-        line: dict[str, Any] = {
-            "iteration": record.iteration,
-            "loss": record.loss,
-            "seconds": record.seconds,
-            "acceptance_rate": record.acceptance_rate,
-            "step_size": record.step_size,
-            **record.measures,
-        }
-        if record.events:
-            line["events"] = list(record.events)
-        if record.rolled_back:
-            self.rewind(record.iteration - 1)
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
     def metrics(self, upto: int | None = None) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, to iteration ``upto``; a last line that was cut off is left out."""
-        file = self.path / "metrics.jsonl"
-        try:
-            lines = file.read_text().splitlines() if file.is_file() else []
-            whole = [json.loads(line) for line in lines if line.endswith("}")]
-            return [line for line in whole if upto is None or line["iteration"] <= upto]
-        except (ValueError, KeyError, TypeError, RecursionError) as cause:
-            raise InputError(f"{file}: not one JSON object an iteration ({cause})") from cause
+        """The lines of metrics.jsonl, up to iteration ``upto``."""
+        return metrics.read(self.path / "metrics.jsonl", upto)
 
     def diagnosis(self) -> dict[str, Any] | None:
-        """What `anasyn diagnose` said of the run; None where it has not been asked since the run last went on."""
+        """The result of `anasyn diagnose`; None if the run has learned since, or was never diagnosed."""
         file = self.path / "diagnosis.json"
         if not file.is_file():
             return None
         try:
-            told: dict[str, Any] = json.loads(file.read_text())
-            if not isinstance(told, dict):
+            content: dict[str, Any] = json.loads(file.read_text())
+            if not isinstance(content, dict):
                 raise TypeError("expected an object")
-            return told
+            return content
         except (ValueError, TypeError, RecursionError) as cause:
-            raise InputError(f"{file}: no diagnosis ({cause}); remove it, and ask anew by `anasyn diagnose`") from cause
-
-    def rewind(self, iteration: int) -> None:
-        """Takes back the lines of metrics.jsonl after the iteration that a run goes on from."""
-        lines = self.metrics(upto=iteration)
-        replace(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+            raise InputError(f"{file}: no diagnosis ({cause}); remove it and run `anasyn diagnose` again") from cause
 
     def save_latents(self, z: Tensor) -> None:
-        """Writes the inferred latent factors, (n, d), with the images' names in order."""
-        names = json.dumps(self.data()["names"])
+        """Writes the inferred latent vectors, (n, d), with the images' names in order."""
+        names = json.dumps(self.data().names)
         save_file({"z": z.detach().cpu().contiguous()}, self.path / "latents.safetensors", {"names": names})
 
     def latents(self) -> Tensor:
-        """The inferred latent factors, (n, d)."""
+        """The inferred latent vectors, (n, d)."""
         return load_file(self.path / "latents.safetensors")["z"]
-
-
-def versions() -> dict[str, str]:
-    """Of what decides a run's numbers."""
-    return {
-        "anasyn": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-    }
-
-
-def _listed(images: ImageSet) -> str:
-    return json.dumps({"names": images.names, "digests": images.digests}) + "\n"
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whoever is stopped in between."""
+"""Files that are written completely or not at all, even if the process is killed."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ __all__ = ["flush", "replace"]
 
 
 def replace(file: Path, text: str) -> Path:
-    """Puts a text in the place of a file that others may be reading, and returns the file."""
+    """Replaces a file's content by this text, also while others read the file; returns its path."""
     partial = file.with_name(file.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     flush(partial)
@@ -16,7 +16,7 @@ def replace(file: Path, text: str) -> Path:
 
 
 def flush(path: Path) -> None:
-    """Sees to it that a file or a folder is on the disk."""
+    """Waits until a file or a folder has been written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""One process at a time learns in a run's directory."""
+"""A lock on a run's directory: only one process at a time learns in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +15,10 @@ NAME = ".lock"
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a run's directory; the lock ends with the process, however it ends. What it made and left empty is removed.
+    """Creates and locks a run's directory; directories that are still empty in the end are removed again.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process has locked it.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -26,14 +26,13 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout as cause:
-        raise InputError(
-            f"{path}: another process is learning in it; wait for it, stop it, or choose another --out"
-        ) from cause
+        advice = "wait for it, stop it, or choose another --out"
+        raise InputError(f"{path}: another process is learning in it; {advice}") from cause
     try:
         yield
     finally:
-        (path / NAME).unlink(missing_ok=True)  # while it is held, so that nobody can have taken it meanwhile
+        (path / NAME).unlink(missing_ok=True)  # before the release, after which another process could lock it
         lock.release()
-        with suppress(OSError):  # something lies in it
+        with suppress(OSError):  # a directory that is not empty
             for folder in missing:
                 folder.rmdir()

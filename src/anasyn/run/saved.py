@@ -1,34 +1,34 @@
-"""What a checkpoint of a run holds: all that its learner and its guard are, and the images whose chains they keep."""
+"""The checkpoint of a run: the state of its learner and its guard, and the images to which its chains belong."""
 
 import logging
+import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
+from .. import __version__
 from ..errors import InputError
-from ..learning import DescriptorLearner, GeneratorLearner, Guard, prime, restore, tensors_of
+from ..learning import Guard, Learner, prime, restore, tensors_of
 from ..rng import derive
 from . import checkpoint
 
-__all__ = ["Learner", "load", "save"]
-
-Learner = GeneratorLearner | DescriptorLearner
+__all__ = ["load", "save", "versions"]
 
 log = logging.getLogger(__name__)
 
 
 def save(folder: Path, learner: Learner, guard: Guard, about: dict[str, Any]) -> None:
-    """Writes a checkpoint of the learner as it stands.
+    """Writes a checkpoint of a learner and its guard at the end of an iteration.
 
     Args:
         folder: the run's ``checkpoints``.
-        learner: at the end of an iteration.
-        guard: what watches it.
-        about: what the run is: its settings, its images' names and digests in order, versions; JSON-able.
+        about: the run's settings, the names and digests of its images in order, and versions, as for JSON.
 
     Raises:
         Divergence: a tensor is not finite; nothing is written.
@@ -41,22 +41,19 @@ def save(folder: Path, learner: Learner, guard: Guard, about: dict[str, Any]) ->
 def load(
     folder: Path, learner: Learner, guard: Guard, digests: Sequence[str], like: Tensor, seed: int
 ) -> dict[str, Any] | None:
-    """Takes a new learner to the newest whole checkpoint; one that is not whole is named in a warning.
+    """Restores a new learner and guard, in place, from the newest intact checkpoint, and returns its state.
+
+    Returns None if there is no checkpoint. Warnings are logged about damaged ones.
 
     Args:
         folder: the run's ``checkpoints``.
-        learner: new; it and the guard are changed in place.
-        guard: what watches it.
-        digests: of the images that the run has now. Chains of images that are still there go on, by content;
-            others begin.
-        like: one image, (1, 3, H, W), of the dtype and device of all.
-        seed: of the chains that begin.
-
-    Returns:
-        the checkpoint's state; None where there is no checkpoint.
+        digests: of the run's present images. An image whose content is that of an earlier one keeps its chains; the
+            chains of the others are started anew.
+        like: one image, (1, c, H, W), with the dtype and device of all.
+        seed: of the chains that are started anew.
 
     Raises:
-        InputError: there are checkpoints and none is whole.
+        InputError: there are checkpoints and none is intact.
     """
     faults: list[InputError] = []
     for path in checkpoint.newest_first(folder):
@@ -75,23 +72,22 @@ def load(
         guard.good = {name.removeprefix("good."): tensor for name, tensor in good.items()}
         if state["data"]["digests"] != list(digests):
             _move(learner, state["data"]["digests"], digests, like, seed)
-            guard.good = {}  # its chains are those of other images
+            guard.good = {}  # the chains in it belong to other images
         return state
     if faults:
-        raise InputError(
-            f"{faults[0]}; no checkpoint here is whole: copy one back, or begin again with --overwrite"
-        ) from faults[0]
+        advice = "no checkpoint here is intact: copy one back, or begin again with --overwrite"
+        raise InputError(f"{faults[0]}; {advice}") from faults[0]
     return None
 
 
 def _expected(
     learner: Learner, guard: Guard, state: dict[str, Any], path: Path, like: Tensor, seed: int
 ) -> dict[str, Tensor]:
-    """What tensors a checkpoint of this state must hold, by name; the learner is given room for them."""
+    """The tensors that a checkpoint with this state must contain, by name; the learner allocates them."""
     try:
         digests, fresh = state["data"]["digests"], guard.state_dict()
         if not digests or not isinstance(digests, list) or {type(digest) for digest in digests} != {str}:
-            raise TypeError("digests: expected a text for each image")
+            raise TypeError("digests: expected a string for each image")
         if not isinstance(state["versions"], dict):
             raise TypeError(f"versions: expected an object, got {state['versions']}")
         if {name: type(value) for name, value in state["guard"].items()} != {n: type(v) for n, v in fresh.items()}:
@@ -99,13 +95,14 @@ def _expected(
     except (KeyError, TypeError, AttributeError) as cause:
         raise InputError(f"{path / checkpoint.STATE}: not the state of a run of this version ({cause})") from cause
     learner.begin(like, len(digests), rng=derive(seed, "chains", device=like.device))
-    prime(learner.optimizer)
+    if learner.optimizer:
+        prime(learner.optimizer)
     tensors = tensors_of(learner)
     return tensors | ({f"good.{name}": tensor for name, tensor in tensors.items()} if guard.active else {})
 
 
 def _move(learner: Learner, before: Sequence[str], now: Sequence[str], like: Tensor, seed: int) -> None:
-    """Gives each image that is still there, by content, the chains that it had; the others' chains begin."""
+    """Assigns the chains to the present images by content, and starts those of the new images."""
     places = defaultdict(list)
     for place, digest in enumerate(before):
         places[digest].append(place)
@@ -114,5 +111,11 @@ def _move(learner: Learner, before: Sequence[str], now: Sequence[str], like: Ten
     learner.begin(like, len(now), rng=derive(seed, "chains", learner.iteration, device=like.device))
     to, source = torch.tensor(moves, dtype=torch.long, device=like.device).view(-1, 2).T
     for name, tensor in learner.chains.state_dict().items():
-        each = (len(now), -1, *tensor.shape[1:])  # an image's chains lie together
+        each = (len(now), -1, *tensor.shape[1:])  # the chains of an image are adjacent
         tensor.view(each)[to] = kept[name].view(len(before), *each[1:])[source]
+
+
+def versions() -> dict[str, str]:
+    """The versions on which a run's numbers depend."""
+    packages = {"torch": torch.__version__, "numpy": np.__version__, "pillow": PIL.__version__}
+    return {"anasyn": __version__, "python": platform.python_version(), **packages}

@@ -1,13 +1,13 @@
-"""One sitting of a run: learning goes on from the last checkpoint, logged and saved as it goes."""
+"""Learning in a run's directory, from the last checkpoint on, with metrics and checkpoints."""
 
 import time
 from collections.abc import Generator
 from dataclasses import replace
 
 from ..data import ImageSet
-from ..learning import Divergence, Guard, Record, constant, learn, linear_decay, non_finite
+from ..learning import Divergence, Guard, Learner, Record, constant, learn, linear_decay, non_finite
+from . import metrics
 from .directory import Run
-from .saved import Learner
 
 __all__ = ["advance"]
 
@@ -15,47 +15,47 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 def advance(
-    run: Run, learner: Learner, guard: Guard, images: ImageSet, *, news: tuple[str, ...] = ()
+    run: Run, learner: Learner, guard: Guard, images: ImageSet, *, events: tuple[str, ...] = ()
 ) -> Generator[Record, None, None]:
-    """Learns from where ``learner`` stands to the run's last iteration, yielding each iteration's record.
+    """Learns until the run's last iteration, yielding each iteration's record.
 
-    Whoever stops reading stops the run after a whole iteration, saved.
+    Closing the generator stops the run after a complete iteration and saves it.
 
     Args:
-        run: where to.
-        learner, guard: of `Run.resume`.
-        images: the run's own.
-        news: what is to be told with the first record.
+        run: the run, whose directory is written to.
+        learner, guard: from `Run.resume`.
+        images: the training images.
+        events: added to those of the first record.
 
     Raises:
-        Divergence: the learner cannot go on; the run is saved as its last good state has it, and the refused
-            iteration's numbers and the cause end metrics.jsonl.
+        Divergence: the learner cannot go on. The run is saved in its last good state; the last line of metrics.jsonl
+            has the numbers of the iteration that diverged, and the cause.
     """
-    recipe = run.recipe
-    assert recipe.iterations is not None
-    run.rewind(learner.iteration)
+    settings = run.settings
+    assert settings.iterations is not None
+    lines = run.path / "metrics.jsonl"
+    metrics.rewind(lines, learner.iteration)
     records = learn(
         learner,
         images.pixels,
-        num_iterations=recipe.iterations,
-        seed=recipe.seed,
-        batch_size=recipe.batch_size,
-        schedule=linear_decay if recipe.schedule == "linear" else constant,
+        num_iterations=settings.iterations,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        schedule=linear_decay if settings.schedule == "linear" else constant,
         guard=guard,
     )
     saved = time.monotonic()
     try:
         for record in records:
-            record = replace(record, events=(*news, *record.events))
-            news = ()
-            run.log(record)
+            record, events = replace(record, events=(*events, *record.events)), ()
+            metrics.append(lines, record)
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS and non_finite(learner) is None:
                 run.save(learner, guard)
                 saved = time.monotonic()
             yield record
-    except Divergence as trouble:
-        if trouble.record:
-            run.log(trouble.record)
+    except Divergence as divergence:
+        if divergence.record:
+            metrics.append(lines, divergence.record)
         run.save(learner, guard)
         raise
     except GeneratorExit:

@@ -21,12 +21,11 @@ def draw_cats(factors: Tensor, size: int = 64) -> Tensor:
     """Faces of big cats, from lion to tiger along one factor and turning from left to right along the other.
 
     Args:
-        factors: species (0 a lion, 1 a tiger) and direction of the head (0 to the viewer's left, 1 to the right),
-            (n, 2) in [0, 1].
+        factors: (n, 2) in [0, 1]: species (0 a lion, 1 a tiger), and direction of the head (0 the viewer's left, 1 the
+            right).
         size: height and width in pixels, at least 16.
 
-    Returns:
-        The images, uint8 (n, 3, size, size), RGB.
+    Returns the images, uint8 (n, 3, size, size), RGB.
 
     Raises:
         ValueError: the factors have another shape or lie outside [0, 1], or the size is below 16.
@@ -37,38 +36,26 @@ def draw_cats(factors: Tensor, size: int = 64) -> Tensor:
 def draw_egrets(factors: Tensor, size: int = 64) -> Tensor:
     """A white egret facing left, from one background to the next along one factor, its neck stretching along the other.
 
+    Size, result and errors are those of `draw_cats`.
+
     Args:
-        factors: background (0 a lake, 1/3 a meadow, 2/3 a red marsh, 1 a dark shore at dusk) and stretch of the neck
-            (0 drawn in, 1 upright), (n, 2) in [0, 1].
-        size: height and width in pixels, at least 16.
-
-    Returns:
-        The images, uint8 (n, 3, size, size), RGB.
-
-    Raises:
-        ValueError: the factors have another shape or lie outside [0, 1], or the size is below 16.
+        factors: (n, 2) in [0, 1]: background (0 a lake, 1/3 a meadow, 2/3 a red marsh, 1 a dark shore at dusk), and
+            stretch of the neck (0 drawn in, 1 upright).
     """
     return draw(paint_egret, factors, size)
 
 
 def drawn_factors(num: int, seed: int = 0) -> Tensor:
-    """The first points of a scrambled Sobol sequence, which fill the unit square evenly.
+    """The first ``num`` points of a scrambled Sobol sequence, which fill the unit square evenly, float32 (num, 2).
 
-    Args:
-        num: number of points, at least 1; a shorter sequence is a prefix of a longer one.
-        seed: seed of the scrambling.
-
-    Returns:
-        The factors, float32 (num, 2) in [0, 1].
+    A shorter sequence is a prefix of a longer one with the same seed.
 
     Raises:
         ValueError: the number is below 1.
     """
     if num < 1:
         raise ValueError(f"num: expected at least 1, got {num}")
-    sobol = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed)
-    return sobol.draw(num, dtype=torch.float32)
+    return torch.quasirandom.SobolEngine(2, scramble=True, seed=seed).draw(num, dtype=torch.float32)
 
 
 DRAWN: dict[str, Callable[..., Tensor]] = {"drawn-cats": draw_cats, "drawn-egrets": draw_egrets}
-"""The drawn sets by name."""

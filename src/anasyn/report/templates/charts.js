@@ -1,4 +1,4 @@
-// Curves: the values under the pointer, or at the slider, of all charts of a group at once.
+// Charts: the values under the pointer or at the slider, in all charts of a group at once.
 
 function chart(figure) {
   const { x: [low, high], box, x_label, series } = JSON.parse(figure.querySelector("script").textContent);
@@ -77,7 +77,7 @@ for (const group of document.querySelectorAll("[data-charts]")) {
   show();
 }
 
-// A chart that is alone: its values at its end, and under the pointer.
+// A chart outside a group shows its last values, and those under the pointer.
 for (const figure of document.querySelectorAll("section:not([data-film]) > .chart")) {
   const alone = chart(figure);
   alone.plot.addEventListener("pointermove", (event) => alone.show(alone.under(event.clientX)));

@@ -1,7 +1,7 @@
-// The explorer: under the pointer, the image that the generator makes at that point of the plane.
+// The explorer: shows the image f(z) of the point z under the pointer.
 //
-// f(z) is known on a grid of points × points, row by row as on a map. Between the points, the four nearest images are
-// blended by their distances (bilinear).
+// f(z) is stored on a grid of points × points, row by row from the top. Between grid points, the four nearest images are
+// interpolated bilinearly.
 
 for (const root of document.querySelectorAll("[data-explorer]")) explorer(root);
 
@@ -12,18 +12,18 @@ function explorer(root) {
   const route = root.querySelector(".route"), way = root.querySelector(".way");
   const thumbs = [...root.querySelectorAll(".thumb")];
   const selects = [...root.querySelectorAll("[data-axis]")];
-  const context = canvas.getContext("2d"), paint = unpack(sprites, tile);
+  const context = canvas.getContext("2d"), paint = unpack(sprites, ...tile);
 
-  let axes = [0, 1];          // which direction is across, which upwards
-  let first = 0;              // the place of the plane's first image among all
-  let position = [0, 0];      // of the cursor, in the plane's coordinates
-  let ends = null;            // of the line: two points of the plane
-  let held = null;            // the thumbnail that a line is being drawn from
-  let chosen = null;          // the thumbnail that was chosen first
+  let axes = [0, 1];          // the indices of the horizontal and the vertical direction
+  let first = 0;              // the index of the plane's first image among all images
+  let position = [0, 0];      // the cursor, in the plane's coordinates
+  let ends = null;            // the two ends of the line, in the plane's coordinates
+  let held = null;            // the thumbnail from which a line is being drawn
+  let chosen = null;          // the thumbnail chosen first
 
   // ---- the image at a point
 
-  // The plane of directions (i, j), i < j, serves (j, i) too: its rows are the other's columns.
+  // The plane of directions (i, j), i < j, also serves as that of (j, i): rows become columns.
   function place(column, line) {
     const [x, y] = axes[0] < axes[1] ? [column, line] : [points - 1 - line, points - 1 - column];
     return first + y * points + x;
@@ -43,8 +43,8 @@ function explorer(root) {
     position = point.map((a) => Math.max(-reach, Math.min(reach, a)));
     cursor.style.left = percent(position[0]);
     cursor.style.top = percent(-position[1]);
-    const told = position.map((a, k) => `${names[axes[k]]} ${a.toFixed(2).replace("-", "−")}`);
-    where.textContent = told.join(", ");
+    const words = position.map((a, k) => `${names[axes[k]]} ${a.toFixed(2).replace("-", "−")}`);
+    where.textContent = words.join(", ");
     draw();
   }
   const percent = (a) => `${50 + 50 * a / reach}%`;
@@ -67,11 +67,11 @@ function explorer(root) {
 
   selects.forEach((select, k) => select.addEventListener("change", () => {
     const other = selects[1 - k], before = axes[k];
-    if (other.value === select.value) other.value = before;  // the two change places
+    if (other.value === select.value) other.value = before;  // the two directions are swapped
     choose(Number(selects[0].value), Number(selects[1].value));
   }));
 
-  // ---- moving about
+  // ---- moving the cursor
 
   function under(event) {
     const { left, top, width, height } = plane.getBoundingClientRect();
@@ -138,7 +138,7 @@ function explorer(root) {
       forget();
       chosen = thumb;
       thumb.classList.add("chosen");
-      route.textContent = `${thumb.dataset.name}: choose another to go to`;
+      route.textContent = `${thumb.dataset.name}: now choose a second image`;
       moveTo(at(thumb));
     });
     thumb.addEventListener("dragstart", (event) => event.preventDefault());

@@ -1,6 +1,6 @@
-// The chains of a descriptor: a slider over the transitions, from the start to what is synthesised.
+// Chains over images: a slider over the transitions, from the start to the synthesised image.
 //
-// Between two frames one fades into the next.
+// Between two frames, one fades into the next.
 
 for (const root of document.querySelectorAll("[data-film]")) chains(root);
 
@@ -8,7 +8,7 @@ function chains(root) {
   const { sprites, tile, steps } = JSON.parse(root.querySelector(".film-data").textContent);
   const contexts = [...root.querySelectorAll("canvas")].map((canvas) => canvas.getContext("2d"));
   const slider = root.querySelector("input[type=range]"), step = root.querySelector(".step");
-  const energy = chart(root.querySelector(".chart")), paint = unpack(sprites, tile);
+  const energy = chart(root.querySelector(".chart")), paint = unpack(sprites, ...tile);
 
   function show(position) {
     const frame = Math.min(Math.floor(position), steps.length - 1), next = Math.min(frame + 1, steps.length - 1);

@@ -1,4 +1,4 @@
-// The page itself: light and dark, and the command to copy.
+// The page: its light and dark theme, and the button that copies the command.
 
 {
   const button = document.getElementById("theme");
@@ -22,8 +22,8 @@ for (const button of document.querySelectorAll(".copy")) {
   });
 }
 
-// What every player does: a button that plays, and a slider that shows and sets where it is.
-//   show(position)  draws; seconds  from the slider's least to its greatest value
+// A player: a button that plays and pauses, and a slider that shows and sets the position.
+//   show(position) draws; playing from the slider's smallest to its largest value takes so many seconds.
 function player(button, slider, seconds, show) {
   const least = Number(slider.min), greatest = Number(slider.max);
   let playing = false;

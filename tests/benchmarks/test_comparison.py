@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from anasyn import mcmc
-from anasyn.diagnostics import compare_kernels, ess_per_gradient
-from anasyn.diagnostics.kernels import tabulate, unadjusted_covariance, unadjusted_ess
 from anasyn.models import Generator
+from comparison import compare_kernels, ess_per_gradient
+from quadrature import tabulate, unadjusted_covariance, unadjusted_ess
 
 PRECISION = torch.tensor([[5.0, 2.0], [2.0, 2.0]], dtype=torch.float64)  # eigenvalues 6 and 1
 
@@ -78,7 +78,7 @@ def test_the_comparison_on_a_gaussian_posterior():
 def test_effective_draws_are_counted_by_gradients():
     z = torch.zeros(2, 2)
     mala, hmc = (
-        ess_per_gradient(linear_generator(), z, z, kernel, num_steps=2500, rng=torch.Generator().manual_seed(0))
+        ess_per_gradient(linear_generator(), z, z, kernel, num_steps=1000, rng=torch.Generator().manual_seed(0))
         for kernel in (mcmc.Langevin(0.05), mcmc.HMC(0.0156, 10))
     )
     phi = 1 - 101 * 0.05**2 / 2

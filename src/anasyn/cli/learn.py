@@ -1,0 +1,251 @@
+"""``anasyn learn RECIPE``: begins or resumes a run, learns until its last iteration, and draws its figures."""
+
+import argparse
+import ctypes
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..methods.settings import GROUPS, Scale, Settings, choices_of, default_size, height_and_width, kinds_of
+from ..recipes import RECIPES, Recipe
+from .console import Parser, fail, print_message
+
+if TYPE_CHECKING:
+    from ..data import ImageSet
+    from ..learning import Divergence, Record
+    from ..run import Run
+
+__all__ = ["add"]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the program's commands; its arguments are the settings of the recipes."""
+    summary = "learn a model from images; the same command again resumes the run"
+    learn = commands.add_parser("learn", help=summary, description=summary, allow_abbrev=False)
+    recipes = learn.add_subparsers(title="recipes", required=True, metavar="RECIPE", parser_class=Parser)
+    for name, recipe in RECIPES.items():
+        add_recipe(recipes, name, recipe)
+
+
+def add_recipe(recipes: Any, name: str, recipe: Recipe) -> None:
+    """Adds ``anasyn learn NAME`` and its arguments."""
+    usage, description = f"anasyn learn {name} [options]", f"{name}: {recipe.about}"
+    sub = recipes.add_parser(name, usage=usage, help=recipe.about, description=description, allow_abbrev=False)
+    run = sub.add_argument_group("run")
+    run.add_argument("--out", type=Path, metavar="RUN", help=f"directory of the run (runs/{name})")
+    run.add_argument("--overwrite", action="store_true", help="delete the run that is there and begin again")
+    run.add_argument("--accept-new-data", action="store_true", help="resume although the images have changed")
+    run.add_argument("--strict", action="store_true", help="refuse unreadable images instead of skipping them")
+    run.add_argument("--log", choices=("tensorboard", "wandb"), help="log the run to this service as well")
+    run.add_argument("--quiet", action="store_true", help="print nothing but warnings")
+    for group in GROUPS:
+        settings = sub.add_argument_group(group)
+        for field in dataclasses.fields(recipe.settings):
+            if field.metadata["group"] == group:
+                add_setting(settings, field, getattr(recipe.settings, field.name))
+    sub.set_defaults(command=learn_command, recipe=name)
+
+
+def add_setting(group: Any, field: dataclasses.Field[Any], default: Any) -> None:
+    """Adds the argument of one setting."""
+    choices = choices_of(field)
+    missing = "required" if field.name == "data" else "follows from the data"
+    group.add_argument(
+        "--" + field.name.replace("_", "-"),
+        dest="set_" + field.name,
+        type=str if choices else parsed(field) if field.metadata["parse"] else kinds_of(field)[0],
+        default=argparse.SUPPRESS,
+        metavar="|".join(choices) or field.name.upper(),
+        help=f"{field.metadata['meaning']} ({missing if default is None else default})",
+    )
+
+
+def parsed(field: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    """A setting's own parser, with errors that argparse prints."""
+
+    def parse(text: str) -> Any:
+        try:
+            return field.metadata["parse"](text)
+        except ValueError as cause:
+            raise argparse.ArgumentTypeError(f"{cause}, got {text!r}") from cause
+
+    return parse
+
+
+def learn_command(arguments: argparse.Namespace) -> int:
+    """Begins or resumes a run in a directory that it locks."""
+    changes = {key.removeprefix("set_"): value for key, value in vars(arguments).items() if key.startswith("set_")}
+    asked = dataclasses.replace(RECIPES[arguments.recipe].settings, **changes)
+    path = arguments.out or Path("runs") / arguments.recipe
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # safetensors cannot read there
+        raise InputError(f"{path}: expected a name that is valid UTF-8; choose another --out") from error
+
+    from ..run import locked
+
+    with locked(path):
+        return learn_in(path, arguments, asked)
+
+
+def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
+    """Begins or resumes a run in a locked directory."""
+    from ..learning import Divergence
+    from ..report.live import Live, is_live
+    from ..run import Run, advance
+
+    inform = (lambda line: None) if arguments.quiet else print_message
+    changes = ""
+    if (path / "config.json").exists() and not arguments.overwrite:
+        run = Run.open(path).with_settings(asked, arguments.recipe)
+        if arguments.accept_new_data:
+            run, images, changes = run.accept_new_data()
+        else:
+            images = run.images()
+        inform(f"going on with {path}")
+    else:
+        run, images = begin(path, arguments.recipe, asked, strict=arguments.strict, overwrite=arguments.overwrite)
+    for line in settings_lines(run, asked):
+        inform(line)
+    learner, guard = run.resume()
+    assert run.settings.iterations is not None
+    report = run.path / "report.html"
+    # The final report is written last; a run that is still learning has none, or a live one.
+    if learner.iteration >= run.settings.iterations and report.exists() and not is_live(report) and not changes:
+        inform(f"finished at iteration {learner.iteration}; for more, add --iterations N")
+        print(run.path / "figures")
+        return 0
+    log = None
+    if arguments.log:
+        from ..report.loggers import open_log
+
+        log = open_log(arguments.log, run, images)
+    for outdated in (report, run.path / "diagnosis.json"):
+        outdated.unlink(missing_ok=True)
+    live = Live(run, images)
+
+    def on_record(record: "Record") -> None:
+        for event in record.events:
+            print_message(f"warning: iteration {record.iteration}: {event}")
+        live.update(learner)
+        if log:
+            log.update(learner, record)
+
+    tune_malloc()
+    records = advance(run, learner, guard, images, events=(f"images: {changes}",) if changes else ())
+    try:
+        signal_number = consume(records, run.settings.iterations, on_record, quiet=arguments.quiet)
+    except Divergence as divergence:
+        return diverged(run, divergence)
+    finally:
+        if log:
+            log.close(learner)
+    if signal_number:
+        print_message(f"stopped and saved at iteration {learner.iteration}; the same command goes on from there")
+        return 128 + signal_number
+
+    from ..report import gallery, html
+
+    inform("drawing the figures")
+    gallery.write(run, learner, images)
+    html.write([run])
+    print(run.path / "figures")
+    return 0
+
+
+def diverged(run: "Run", divergence: "Divergence") -> int:
+    """Writes the report of a run that cannot go on, and prints why; the exit status."""
+    for event in divergence.record.events[:-1] if divergence.record else ():
+        print_message(f"warning: {event}")
+    advice = f"; begin another run with {divergence.advice}" if divergence.advice else ""
+    kept = "nothing is saved"
+    if (saved := run.saved_iteration()) is not None:
+        from ..report import html
+
+        html.write([run])
+        kept = f"the run is saved as it was at iteration {saved}"
+    return fail(1, f"{divergence}; {kept}{advice}")
+
+
+def tune_malloc() -> None:
+    """Makes glibc reuse freed memory in the next step instead of returning it and getting it back page by page."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None  # musl has none
+    if mallopt:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+
+
+def begin(path: Path, name: str, asked: Settings, *, strict: bool, overwrite: bool) -> tuple["Run", "ImageSet"]:
+    """Creates a run, with every open setting chosen from the data, and returns it with its images."""
+    from ..data.sources import full, load, smaller_side
+    from ..methods.build import build_learner
+    from ..run import Run, choose_device, has_bfloat16
+
+    if asked.data is None:
+        raise InputError(f"learn {name}: --data is missing; expected a folder of images or a set of `anasyn data list`")
+    device = choose_device(asked.device)
+    scale = Scale(0, smaller_side=smaller_side(asked.data) or 64, has_bfloat16=has_bfloat16(device))
+    size = asked.size or default_size(scale)
+    channels = None if asked.channels == "auto" else int(asked.channels)
+    images = load(asked.data, height_and_width(size), fit=asked.fit, channels=channels, strict=strict)
+    for line in images.skipped:
+        print_message(f"warning: {line}")
+    scale = dataclasses.replace(scale, num_images=len(images), channels=images.pixels.shape[1])
+    settings = dataclasses.replace(asked, size=size, data=full(asked.data)).resolve(scale)
+    build_learner(RECIPES[name].method, settings, device)  # raises here if the network is refused
+    return Run.create(path, name, settings, images, overwrite=overwrite), images
+
+
+def settings_lines(run: "Run", asked: Settings) -> Iterator[str]:
+    """Lines that list the run's settings and mark those that were chosen from the data."""
+    yield f"{run.name}: {len(run.data().names)} images from {run.settings.data} into {run.path}"
+    for field in dataclasses.fields(run.settings):
+        value, given = getattr(run.settings, field.name), getattr(asked, field.name)
+        if field.name != "data":
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            follows = "" if given is not None and given != "auto" else "follows from the data and the machine"
+            yield f"  {field.name:18} {shown:12} {follows}".rstrip()
+    for remark in run.settings.remarks():
+        yield f"  {remark}"
+
+
+def consume(
+    records: Generator["Record", None, None], last: int, on_record: Callable[["Record"], None], *, quiet: bool
+) -> int | None:
+    """Advances a run, showing its progress, until its last iteration or a signal, whose number is returned."""
+    from ..progress import show
+
+    with stop_signals() as stopped:
+        for record in show(records, last, quiet=quiet):
+            on_record(record)
+            if stopped:
+                records.close()
+                break
+    return stopped[0] if stopped else None
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list to which the number of a SIGINT or SIGTERM is appended; a second signal ends the process at once."""
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def receive(number: int, frame: object) -> None:
+        received.append(number)
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,66 @@
+"""The interface of a learning algorithm, and whether the step sizes of its chains are stable."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..mcmc import Chains, Kernel, Stability
+from ..rng import derive
+from .record import Record, Watch
+
+__all__ = ["Learner", "StepLimit", "step_limit"]
+
+
+class Learner(Protocol):
+    """One published algorithm, such as `GeneratorLearner` or `DescriptorLearner`."""
+
+    iteration: int  # iterations done
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def chains(self) -> Chains: ...
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """The MCMC transition; None for an algorithm that does not sample."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Updates the weights; None for an algorithm whose update has a closed form."""
+
+    def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None:
+        """Allocates the chains of ``num_images`` images; ``images`` is any batch of them, for its shape and device."""
+
+    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record:
+        """One iteration on a batch: the images' indices in the data set, (b,), and the images, (b, c, H, W)."""
+
+    def limits(self, images: Tensor) -> dict[str, float]:
+        """By the name of a measure, the absolute value above which learning is in trouble; ``images`` is any batch."""
+
+    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> Stability | None:
+        """The largest curvature at the chains of a batch; None for an algorithm without a step size."""
+
+
+class StepLimit(NamedTuple):
+    """The largest step size of a batch's chains, and the limit below which all of them are stable."""
+
+    step_size: float
+    limit: float  # 2/√λ_max; NaN where the density is not finite
+    lambda_max: float
+
+    def __str__(self) -> str:
+        side = "below" if self.step_size < self.limit else "above"
+        allowed = f"2/√λ_max = {self.limit:.3g} (λ_max = {self.lambda_max:.3g})"
+        return f"step size {self.step_size:.3g} is {side} the stability limit {allowed}"
+
+
+def step_limit(learner: Learner, index: Tensor, images: Tensor, seed: int) -> StepLimit | None:
+    """The step size of these images' chains and its stability limit; None for a learner without a step size."""
+    found = learner.stability(index, images, rng=derive(seed, "stability", learner.iteration, device=images.device))
+    if found is None:
+        return None
+    lambda_max, limits = found
+    return StepLimit(learner.chains.step_sizes[index].max().item(), limits.min().item(), lambda_max.max().item())

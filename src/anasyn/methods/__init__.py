@@ -1,0 +1,10 @@
+"""The methods of learning, one in each file. A new method adds its file and its name to `METHODS`."""
+
+from .descriptor import DESCRIPTOR, DescriptorSettings
+from .generator import GENERATOR, GeneratorSettings
+from .method import Latents, Method, Synthesis
+from .settings import Scale, Settings
+
+__all__ = ["METHODS", "DescriptorSettings", "GeneratorSettings", "Latents", "Method", "Scale", "Settings", "Synthesis"]
+
+METHODS = (GENERATOR, DESCRIPTOR)

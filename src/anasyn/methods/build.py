@@ -1,0 +1,89 @@
+"""The parts from which methods build their learners: kernels, optimisers, and networks that the user supplies."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .. import mcmc
+from ..errors import InputError
+from ..learning import Learner
+from ..rng import derive
+from .method import Method
+from .settings import ChainSettings, Settings
+
+__all__ = ["build_learner", "kernel", "load_network", "optimizer"]
+
+MISTAKES = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)  # raised by a user's network or its module
+NUM_TRIED = 8  # inputs of a user's network: with fewer, dropout might drop the same twice
+
+
+def build_learner(method: Method, settings: Settings, device: torch.device) -> Learner:
+    """The learner of resolved settings, with initial weights that the seed determines."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(settings.seed, "weights").initial_seed())
+        return method.build(settings, device)
+
+
+def kernel(settings: ChainSettings) -> mcmc.Kernel:
+    """The MCMC transition of these settings."""
+    match settings.kernel:
+        case "langevin":
+            return mcmc.Langevin(settings.step_size, settings.temperature)
+        case "mala":
+            return mcmc.MALA(settings.step_size)
+        case "hmc":
+            return mcmc.HMC(settings.step_size, settings.leapfrog_steps)
+
+
+def optimizer(settings: ChainSettings, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of the model's weights."""
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, 0.999))
+    return torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.beta1)
+
+
+def load_network(settings: ChainSettings, *, takes: Sequence[int], gives: Sequence[int]) -> nn.Module:
+    """The network that the user's function, named by the setting ``network``, returns when called with the settings.
+
+    Modules are also imported from the current directory.
+
+    Args:
+        settings: resolved settings.
+        takes, gives: shapes of one input and of one output.
+
+    Raises:
+        InputError: there is no such function, it returns no module, or the module does not map (n, *takes) to
+            (n, *gives) row by row: with batch normalisation or dropout there would be no density of a single image.
+    """
+    name, _, function = settings.network.partition(":")
+    if not name or not function:
+        raise InputError(f"network: expected built-in or package.module:function, got {settings.network!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        make = getattr(importlib.import_module(name), function)
+    except (ImportError, SyntaxError, *MISTAKES) as cause:
+        raise InputError(f"network: {settings.network} cannot be imported ({cause})") from cause
+    try:
+        network = make(settings)
+    except MISTAKES as cause:
+        raise InputError(f"network: {settings.network} cannot be called with the settings ({cause})") from cause
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: {settings.network} made a {type(network).__name__}, expected a torch.nn.Module")
+    inputs = torch.randn(NUM_TRIED, *takes)
+    try:
+        with torch.no_grad():
+            together, alone = network(inputs), [network(row) for row in inputs.split(1)]
+    except MISTAKES as cause:
+        raise InputError(f"network: {settings.network} cannot take inputs {('n', *takes)} ({cause})") from cause
+    if together.shape != (NUM_TRIED, *gives):
+        got = f"{settings.network} gives {tuple(together.shape)}"
+        raise InputError(f"network: expected outputs of shape {(NUM_TRIED, *gives)}, {got}")
+    if not torch.allclose(together, torch.cat(alone), rtol=1e-3, atol=1e-4):
+        fault = "depend on each other, or on chance; leave out batch normalisation and dropout"
+        raise InputError(f"network: the rows of {settings.network} {fault}")
+    return network

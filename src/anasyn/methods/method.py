@@ -1,0 +1,72 @@
+"""A method as the rest of the program sees it: its settings, its learner, and its abilities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..data import ImageSet
+    from ..learning import Learner
+    from ..mcmc import Kernel
+    from ..models import Descriptor, Generator
+
+__all__ = ["Latents", "Method", "Synthesis"]
+
+
+class Latents(NamedTuple):
+    """A model with a latent vector, and the z that it has inferred."""
+
+    model: "Generator"
+    z: "Tensor"  # (n, d), the inferred latent vectors of the training images, in their order
+
+
+class Synthesis(Protocol):
+    """A density of images, with the chains by which learning samples it."""
+
+    num_steps: int  # transitions of a chain
+    data_noise: float  # standard deviation of the noise on observed images
+
+    @property
+    def model(self) -> "Descriptor": ...
+
+    def first_chains(self, index: "Tensor", images: "Tensor", rng: "torch.Generator") -> "tuple[Kernel, Tensor]":
+        """The kernel with fixed step sizes, and the start of a chain for each of these images.
+
+        Args:
+            index: the images' places in the data set, (n,).
+            images: (n, c, H, W) in [−1, 1].
+            rng: on the images' device.
+        """
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of learning a model of images. All differences between models are stated here.
+
+    Commands, figures, the evaluation and the diagnosis ask for abilities (``sample``, ``infer``, ``synthesise``), never
+    for the kind of model. An ability that a method lacks is None.
+
+    Args:
+        name: of the method and of its general recipe.
+        about: a description in one line, for the help.
+        settings: the dataclass of its settings.
+        build: resolved settings, device → learner before its first iteration.
+        sample: learner, number, function that returns the training images, rng → images (num, c, H, W) in [−1, 1].
+        sampled: a description of these images in a few words.
+        infer: learner → the model and the inferred z; for methods with a latent vector.
+        synthesise: learner → the density and its chains; for methods that sample images by MCMC.
+    """
+
+    name: str
+    about: str
+    settings: type[Settings]
+    build: "Callable[[Any, torch.device], Learner]"
+    sample: "Callable[[Any, int, Callable[[], ImageSet], torch.Generator], Tensor]"
+    sampled: str
+    infer: Callable[[Any], Latents] | None = None
+    synthesise: Callable[[Any], Synthesis] | None = None

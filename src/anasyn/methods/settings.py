@@ -1,0 +1,205 @@
+"""The settings of methods: their meanings, their ranges, and the values chosen from the data. Imports no torch."""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from ..errors import InputError
+
+__all__ = ["GROUPS", "ChainSettings", "Precision", "Scale", "Settings", "choices_of",
+           "default_size", "height_and_width", "kinds_of", "parse_size", "setting"]  # fmt: skip
+
+Precision = Literal["auto", "float32", "bfloat16"]
+GROUPS = ("data", "model", "chains", "learning", "machine")  # of the settings in `anasyn learn RECIPE --help`
+SIDES = range(16, 513)  # pixels
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    group: str,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    parse: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A field of a method's settings.
+
+    Args:
+        default: None if the value is chosen from the data.
+        meaning: a line for the help and the report.
+        group: one of `GROUPS`.
+        above, least, most: the range of a number.
+        parse: converts an argument of the command line to the value; raises ValueError with what it expects.
+    """
+    assert group in GROUPS
+    bounds = {"above": above, "least": least, "most": most}
+    return field(default=default, metadata={"meaning": meaning, "group": group, "parse": parse, **bounds})
+
+
+def parse_size(value: int | str) -> int | str:
+    """A size in its canonical form: 64 for 64, "64" and "64x64", and "96x64" (height x width) unchanged.
+
+    Raises:
+        ValueError: it has none of these forms, or a side is outside `SIDES`.
+    """
+    words = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(value))
+    height, width = (int(words[1]), int(words[2] or words[1])) if words else (0, 0)
+    if isinstance(value, bool) or height not in SIDES or width not in SIDES:
+        raise ValueError(f"expected {SIDES[0]} to {SIDES[-1]} pixels, as 64 or as 96x64 (height x width)")
+    return height if height == width else f"{height}x{width}"
+
+
+def height_and_width(size: int | str) -> tuple[int, int]:
+    """(H, W) of a size."""
+    height, _, width = str(size).partition("x")
+    return int(height), int(width or height)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The properties of the data and of the machine from which open settings are chosen."""
+
+    num_images: int
+    smaller_side: int  # pixels, median over the images
+    has_bfloat16: bool  # whether the processor multiplies bfloat16 natively
+    channels: int = 3  # 1 if every image is grey
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of every method."""
+
+    data: str | None = setting(None, "folder of images, or the name of a set that `anasyn data list` shows", "data")
+    fit: Literal["crop", "stretch"] = setting(
+        "crop", "how an image is brought to the size: its centre is cut out, or all of it is resized", "data"
+    )
+    size: int | str | None = setting(None, "pixels: side, or height x width as in 96x64", "data", parse=parse_size)
+    channels: Literal["auto", "1", "3"] = setting("auto", "1: grey, 3: colour; auto: 1 if all images are grey", "data")
+    batch_size: int | None = setting(None, "images in an iteration", "learning", least=1)
+    iterations: int | None = setting(None, "number of learning iterations", "learning", least=1)
+    schedule: Literal["linear", "constant"] = setting(
+        "linear", "the learning rate decreases linearly to 0, or is constant", "learning"
+    )
+    guard: Literal["on", "off"] = setting(
+        "on", "check every iteration, and return to an earlier state when learning diverges", "learning"
+    )
+    seed: int = setting(0, "seed of every random number", "learning", least=0, most=2**63 - 1)
+    precision: Precision = setting(
+        "auto", "of the network's arithmetic in learning; auto: bfloat16 if the processor supports it", "machine"
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto: a GPU if there is one", "machine")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check(each, getattr(self, each.name))
+
+    def resolve(self, scale: Scale) -> Self:
+        """The settings with every open value chosen for these data and this machine."""
+        raise NotImplementedError
+
+    def filled(self, scale: Scale, /, *, batch_size: int, **choices: Any) -> Self:
+        """The settings with this batch size, and with these choices where a setting is open."""
+        choices = {"size": default_size(scale), **choices}
+        chosen = {name: value for name, value in choices.items() if getattr(self, name) is None}
+        if self.channels == "auto":
+            chosen["channels"] = str(scale.channels)
+        if self.precision == "auto":
+            chosen["precision"] = "bfloat16" if scale.has_bfloat16 else "float32"
+        return replace(self, **chosen, batch_size=batch_size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, H, W) of an image, of resolved settings."""
+        assert self.size is not None
+        return int(self.channels), *height_and_width(self.size)
+
+    def remarks(self) -> Iterator[str]:
+        """Remarks for the user about these settings, printed before learning starts."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class ChainSettings(Settings):
+    """The settings of methods that learn a network by gradient steps, with MCMC in every iteration."""
+
+    network: str = setting(
+        "built-in", "built-in, or package.module:function, which takes the settings and returns a module", "model"
+    )
+    width: int | None = setting(None, "channels of the built-in network's widest layer", "model", least=8, most=4096)
+    kernel: Literal["langevin", "mala", "hmc"] = setting("mala", "MCMC transition", "chains")
+    step_size: float = setting(
+        0.03, "δ of the Langevin kernels, ε of HMC; the initial value if it is adapted", "chains", least=1e-6, most=1e3
+    )
+    leapfrog_steps: int = setting(5, "leapfrog steps in an HMC transition", "chains", least=1)
+    temperature: float = setting(
+        1.0, "of unadjusted Langevin; values other than 1 do not sample the model's density", "chains", above=0
+    )
+    num_steps: int | None = setting(None, "MCMC transitions in an iteration", "chains", least=1)
+    optimizer: Literal["adam", "sgd"] = setting("adam", "algorithm that updates the weights", "learning")
+    learning_rate: float = setting(0.003, "learning rate γ at the first iteration", "learning", above=0)
+    beta1: float = setting(0.5, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature != 1 and self.kernel != "langevin":
+            got = f"expected 1 with {self.kernel}, got {self.temperature:g}"
+            raise InputError(f"temperature: only kernel langevin has one; {got}")
+
+    def remarks(self) -> Iterator[str]:
+        if self.temperature != 1:
+            yield f"temperature is not 1: chains sample p^(1/{self.temperature:g}), not the model's density"
+
+
+def default_size(scale: Scale) -> int:
+    """64 pixels, or 32 for images that are hardly larger."""
+    return 64 if scale.smaller_side >= 48 else 32
+
+
+def check(each: dataclasses.Field[Any], value: Any) -> None:
+    """Raises `InputError` if the value of a setting is not allowed; the message names the setting and its range."""
+    choices, parse = choices_of(each), each.metadata["parse"]
+    if choices:
+        if value not in choices:
+            raise InputError(f"{each.name}: expected one of {', '.join(choices)}, got {value!r}")
+        return
+    if value is None and type(None) in get_args(each.type):
+        return
+    kinds = kinds_of(each)
+    if type(value) not in ((int, float) if float in kinds else kinds):
+        raise InputError(f"{each.name}: expected {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+    if parse:
+        try:
+            canonical = parse(value)
+        except ValueError as cause:
+            raise InputError(f"{each.name}: {cause}, got {value!r}") from cause
+        if canonical != value:
+            raise InputError(f"{each.name}: expected {canonical!r}, got {value!r}")
+        return
+    if isinstance(value, str):
+        return
+    above, least, most = (each.metadata[bound] for bound in ("above", "least", "most"))
+    wrong = (
+        (float in kinds and not abs(value) <= sys.float_info.max)  # NaN, infinite, or an integer beyond floats
+        or (above is not None and value <= above)
+        or (least is not None and value < least)
+        or (most is not None and value > most)
+    )
+    if wrong:
+        bounds = [f"above {above:g}" if above is not None else "", f"at least {least:g}" if least is not None else ""]
+        bounds += [f"at most {most:g}" if most is not None else ""]
+        raise InputError(f"{each.name}: expected a finite number {' and '.join(filter(None, bounds))}, got {value}")
+
+
+def kinds_of(each: dataclasses.Field[Any]) -> tuple[type, ...]:
+    """The types that a setting may have, except None."""
+    return tuple(kind for kind in get_args(each.type) or (each.type,) if kind is not type(None))
+
+
+def choices_of(each: dataclasses.Field[Any]) -> tuple[str, ...]:
+    """The words that are allowed for a setting; empty if it is not a choice between words."""
+    return get_args(each.type) if str(each.type).startswith("typing.Literal") else ()

@@ -1,0 +1,58 @@
+"""RUN/data.json: the names, digests and classes of the images that a run learns from, in order."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..data import ImageSet
+from ..errors import InputError
+from .files import replace
+
+__all__ = ["Listing", "changes", "read", "write"]
+
+MOST_NAMED = 8  # images in a message
+
+
+class Listing(NamedTuple):
+    """The names, digests and classes of the images, in order."""
+
+    names: list[str]
+    digests: list[str]
+    labels: list[str] | None  # class names, if the data are a folder of class folders
+
+
+def write(file: Path, images: ImageSet) -> None:
+    """Writes the list of these images."""
+    replace(file, json.dumps({field: getattr(images, field) for field in Listing._fields}) + "\n")
+
+
+def read(file: Path) -> Listing:
+    """The images that a run began with; raises `InputError` if the file is missing or damaged."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+        names, digests, labels = (content[field] for field in Listing._fields)
+        lists = [each for each in (names, digests, labels) if each is not None]
+        if {type(x) for each in lists for x in each} != {str} or {len(each) for each in lists} != {len(names)}:
+            raise TypeError("expected a name and a digest of each image")
+        return Listing(list(names), list(digests), labels and list(labels))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
+        raise InputError(f"{file}: not the list of a run's images ({cause})") from cause
+
+
+def changes(before: Listing, images: ImageSet) -> str:
+    """The differences between these images and those that a run began with, by name; empty if there are none."""
+    if list(images.digests) == before.digests:
+        return ""
+    then = dict(zip(before.names, before.digests, strict=True))
+    now = dict(zip(images.names, images.digests, strict=True))
+    kinds = {
+        "added": [name for name in now if name not in then],
+        "gone": [name for name in then if name not in now],
+        "changed": [name for name in now if name in then and now[name] != then[name]],
+    }
+    return ", ".join(f"{kind} {_first(names)}" for kind, names in kinds.items() if names) or "in another order"
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
