@@ -1,4 +1,4 @@
-"""What is shown of learning, and that showing it changes nothing."""
+"""The progress shown while learning, and that it does not change the records."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ def records(first: int, last: int) -> Iterator[Record]:
 
 
 class Clock:
-    """A monotonic clock that moves on when it is looked at."""
+    """A monotonic clock that advances whenever it is read."""
 
     def __init__(self, seconds: float):
         self.now, self.seconds = 0.0, seconds

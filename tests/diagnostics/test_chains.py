@@ -1,4 +1,4 @@
-"""Effective sample size and R-hat are those of chains whose answers are known."""
+"""Effective sample size and R-hat of chains for which they are known."""
 
 import subprocess
 import sys

@@ -98,7 +98,7 @@ def test_fresh_weights_have_not_learned():
     model = Descriptor(networks.conv(16, (8, 8, 8, 8)), 0.4, 2 / step_size**2)
     found = diagnose(model, mcmc.Langevin(step_size), 20, pattern())
     assert found.verdict == "not learned"
-    # Nor where the chains start at the data and are near them still, for want of steps or of length.
+    # Nor if the chains start at the data and are still near them because their steps are too few or too small.
     for step_size, num_steps in ((0.02, 20), (0.001, 5)):
         model = Descriptor(networks.conv(16, (8, 8, 8, 8)), 0.4, 1e-3)
         found = diagnose(model, mcmc.Langevin(step_size), num_steps, pattern(), starts=pattern())
@@ -236,7 +236,7 @@ GOOD = Distances(
         ({}, (1.0, 1.0), "density"),
         ({"data_long": 36}, (1.0, 1.0), "short-run sampler"),
         ({"starts_long": 36}, (1.0, 1.0), "short-run sampler"),
-        # Of few images one half is not much like the other, and no more can be asked of chains.
+        # For few images, one half is far from the other, and chains cannot be expected to be nearer.
         ({"data_long": 36, "halves": 40}, (1.0, 1.0), "density"),
         ({"data_long": 41, "halves": 40}, (1.0, 1.0), "short-run sampler"),
         ({"data_long": 65, "halves": 90}, (1.0, 1.0), "short-run sampler"),
@@ -247,7 +247,7 @@ GOOD = Distances(
         ({}, (math.nan, 1.0), "short-run sampler"),
         ({"synthesized": 61, "starts_long": 90}, (1.0, 1.0), "not learned"),
         ({"synthesized": math.inf, "starts_long": math.inf}, (1.0, 1.0), "not learned"),
-        # Too few steps for its own length, but long chains from far away arrive and stay.
+        # The training length is too short, but long chains from far away reach the data and stay.
         ({"synthesized": 61}, (1.0, 1.0), "density"),
         # Starts near the data: noise alone must lead away.
         ({"starts": 20}, (1.0, 1.0), "density"),

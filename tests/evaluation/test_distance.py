@@ -1,4 +1,4 @@
-"""Distances, coverage and its counterpart, against what they say written out."""
+"""Distances, coverage and precision, compared with their definitions written out."""
 
 import math
 

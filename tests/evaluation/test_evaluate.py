@@ -1,4 +1,4 @@
-"""All measures of a model: what is there, what each says of itself, and that it tells good from bad."""
+"""All measures of a model: which there are, their protocols, and that they distinguish good models from bad."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Fresh inference draws from the exact posterior where there is one, and finds the mode where chains get stuck."""
+"""Inference draws from the exact posterior where it is known, and finds the mode where chains get stuck."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_the_bound_catches_a_likelihood_that_is_averaged():
 
 
 def test_selection_ends_before_the_last_steps(monkeypatch):
-    # Were the chain chosen by its final log p, z would crowd at the mode.
+    # If the chain were chosen by its final log p, z would concentrate at the mode.
     model, posterior = linear_generator()
     y = torch.tensor([1.0, -1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
     monkeypatch.setattr(inference.mcmc, "run", lambda kernel, p, z, **_: (inference.mcmc.init(p, z, 1.0), _Best))

@@ -14,7 +14,7 @@ IMAGES = draw_egrets(drawn_factors(8, seed=2), 16)
 
 
 class WrongSign(Descriptor):
-    """Samples climb where they ought to descend."""
+    """The chains ascend the energy instead of descending it."""
 
     def energy(self, images):
         return super().energy(images) + 2 * self(images)
@@ -31,7 +31,7 @@ def learner_of_egrets(rate: float = 1e-3, kind: type[Descriptor] = Descriptor, n
 
 
 def distances(a: Tensor, b: Tensor) -> dict[str, float]:
-    """How far the mean picture, the spread around each picture's mean colour, and neighbours' likeness are apart."""
+    """Distances between two sets of pictures: of their mean, and of the variance around each one's mean colour."""
 
     def detail(x: Tensor) -> Tensor:
         return x - x.mean((2, 3), keepdim=True)
@@ -64,6 +64,6 @@ def test_drawn_egrets_are_learned():
     "options", [{"rate": 0.0}, {"kind": WrongSign}, {"num_steps": 0}], ids=["no learning", "wrong sign", "no sampling"]
 )
 def test_planted_faults_in_learning_are_caught(options):
-    """Also where no guard steps in."""
+    """Also without a guard."""
     with pytest.raises(AssertionError):
         check_learned(learner_of_egrets(**options), 40 if "kind" in options else 60, Guard(active=False))

@@ -1,4 +1,4 @@
-"""The one loop: records, resuming bit for bit, seeds, batches, rates, and divergence told with its cause."""
+"""The one loop: records, resuming bit for bit, seeds, batches, rates, and divergence reported with its cause."""
 
 import math
 import re
@@ -219,7 +219,7 @@ def test_an_adapted_kernel_says_that_it_adapts_and_once_only():
 
 
 def test_stability_checks_change_no_number(monkeypatch):
-    """What is told to the user draws from a stream of its own."""
+    """Stability checks draw from a random stream of their own."""
     told, silent = (generator_learner(kernel=mcmc.Langevin(0.02)) for _ in range(2))
     list(learn(told, pictures(), num_iterations=5))
     monkeypatch.setattr(driver, "STABILITY_CHECKS", ())
@@ -228,7 +228,7 @@ def test_stability_checks_change_no_number(monkeypatch):
 
 
 class Touchy(nn.Module):
-    """A network whose output is not a number from its ``calls``-th call in learning (with gradients by weight) on."""
+    """A network whose output is multiplied by ``value`` after ``healthy`` learning steps (calls with gradients)."""
 
     def __init__(self, network: nn.Module, healthy: int, value: float):
         super().__init__()
@@ -244,7 +244,7 @@ class Touchy(nn.Module):
 
 
 def check_divergence(learner, images: Tensor, good_at: int, smaller_steps: bool = True) -> Divergence:
-    """Divergence is raised after eight rollbacks; but for smaller steps, all is as after iteration ``good_at``."""
+    """Divergence is raised after eight rollbacks; all but the step sizes is as it was after iteration ``good_at``."""
     states, events = {}, []
     with pytest.raises(Divergence) as caught:  # noqa: PT012
         for record in learn(learner, images, num_iterations=80):
@@ -257,7 +257,7 @@ def check_divergence(learner, images: Tensor, good_at: int, smaller_steps: bool 
     if smaller_steps:
         assert (now.pop("step_sizes") <= good.pop("step_sizes") / 2).all()
     assert same(now, good)
-    assert events == []  # what was done since is told with the error's record
+    assert events == []  # later events are in the record of the error
     assert caught.value.record is not None
     assert ["rolled back" in event for event in caught.value.record.events] == [True] * 8 + [False]
     return caught.value
@@ -335,7 +335,7 @@ def test_an_inactive_guard_lets_divergence_run_its_course():
 
 
 def test_the_weights_are_watched_too(monkeypatch):
-    """Where a step from finite numbers makes weights that are not, it is seen before the iteration counts."""
+    """A step from finite numbers to weights that are not finite is detected before the iteration counts."""
     monkeypatch.setattr(Guard, "watch", lambda self, record: None)
     learner = generator_learner()
     learner.model.network = Touchy(learner.model.network, 53, math.nan)
@@ -344,7 +344,7 @@ def test_the_weights_are_watched_too(monkeypatch):
 
 
 def test_planted_silence_about_divergence_is_caught(monkeypatch):
-    """Trap 7: where nobody looks the weights turn NaN, and the check sees it."""
+    """Trap 7: without any watching the weights become NaN, and the check notices."""
     monkeypatch.setattr(Guard, "watch", lambda self, record: None)
     monkeypatch.setattr(Guard, "watch_weights", lambda self, model, record: None)
     learner = generator_learner()
@@ -354,7 +354,7 @@ def test_planted_silence_about_divergence_is_caught(monkeypatch):
 
 
 def test_planted_silence_of_a_single_step_is_caught():
-    """The same without the driver: a watch that sees nothing lets the weights go."""
+    """The same without the driver: with a watch that accepts everything, the weights become NaN."""
     learner, images = generator_learner(), pictures()
     learner.begin(images, 7, rng=rng())
     learner.model.network = Touchy(learner.model.network, 0, math.nan)
@@ -364,7 +364,7 @@ def test_planted_silence_of_a_single_step_is_caught():
 
 @learners
 def test_a_learner_that_was_begun_by_hand_is_rolled_back_too(make):
-    """What its optimiser keeps goes back with the rest, though it had kept nothing when learning began."""
+    """The optimiser's state is rolled back too, although it was empty when learning began."""
     learner, images = make(), pictures()
     learner.begin(images[:1], len(images), rng=rng())
     learner.model.network = Touchy(learner.model.network, 3, math.nan)

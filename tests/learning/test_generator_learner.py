@@ -27,7 +27,7 @@ def explained(z: Tensor, factors: Tensor) -> Tensor:
 
 
 def check_learned(learner: GeneratorLearner, num_iterations: int = 80, guard: Guard | None = None) -> None:
-    """The reconstructions' squared error is far below the pictures' variance; z tells the factors; z fits its prior.
+    """The reconstructions' error is far below the pictures' variance; z determines the factors and fits its prior.
 
     And no iteration is in trouble.
     """
@@ -71,13 +71,13 @@ def averaged_likelihood() -> GeneratorLearner:
 
 @pytest.mark.parametrize("make", [no_learning, no_inference, averaged_likelihood])
 def test_planted_faults_in_learning_are_caught(make):
-    """Also where no guard steps in."""
+    """Also without a guard."""
     with pytest.raises(AssertionError):
         check_learned(make(), guard=Guard(active=False))
 
 
 def test_inference_alone_lowers_the_error_at_fixed_weights():
-    """MCMC on z, the weights still: the likelihood's residual falls towards σ² D/2."""
+    """MCMC on z with fixed weights: the likelihood's residual falls towards σ² D/2."""
     torch.manual_seed(0)
     model = Generator(networks.deconv(2, 16, (32, 16, 8)), 2, 0.1)
     images = model.sample(20, rng=torch.Generator().manual_seed(1)).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""The guard sees each kind of trouble before the weights change, and answers by going back and by a smaller course."""
+"""The guard detects each kind of trouble before the weights change, rolls back, and lowers rates or step sizes."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from anasyn.learning.guard import ITERATIONS_BETWEEN_GOOD_STATES, MAX_ROLLBACKS,
 from anasyn.models import Descriptor, Generator, networks
 from anasyn.run import Run
 
-CALM = {
+NORMAL = {
     "generator": Record(100.0, 0.5, 0.1, {"mse": 0.1, "z_mean_square": 1.0, "z_max": 2.0}),
     "descriptor": Record(-5.0, 0.5, 0.1, {"energy_gap": 5.0, "pixel_max": 1.5}),
 }
@@ -59,25 +59,25 @@ def guard_of(kind: str) -> Guard:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize("what", ["loss", "step_size", "gradient_norm", "position"])
 def test_what_is_not_finite_is_trouble_at_once(kind: str, what: str, value: float) -> None:
-    calm, name = CALM[kind], what
+    normal, name = NORMAL[kind], what
     if what == "position":
         name = "z_max" if kind == "generator" else "pixel_max"
     known = name in ("loss", "step_size")
-    record = replace(calm, **{name: value}) if known else replace(calm, measures=calm.measures | {name: value})
+    record = replace(normal, **{name: value}) if known else replace(normal, measures=normal.measures | {name: value})
     with pytest.raises(Divergence, match=f"{name} = {value}"):
         guard_of(kind).watch(record)
 
 
 def test_z_that_has_left_its_prior_is_trouble_at_once() -> None:
-    calm = CALM["generator"]
+    normal = NORMAL["generator"]
     with pytest.raises(Divergence, match=r"z_mean_square = 26 is above 25: z has left its prior"):
-        guard_of("generator").watch(replace(calm, measures=calm.measures | {"z_mean_square": 26.0}))
+        guard_of("generator").watch(replace(normal, measures=normal.measures | {"z_mean_square": 26.0}))
 
 
 def test_chains_outside_the_data_s_range_are_trouble_at_once() -> None:
-    calm = CALM["descriptor"]
+    normal = NORMAL["descriptor"]
     with pytest.raises(Divergence, match=r"pixel_max = 5.1 is above 5: the chains have left the data's range"):
-        guard_of("descriptor").watch(replace(calm, measures=calm.measures | {"pixel_max": 5.1}))
+        guard_of("descriptor").watch(replace(normal, measures=normal.measures | {"pixel_max": 5.1}))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -86,28 +86,30 @@ def test_an_energy_gap_is_trouble_when_it_is_one_signed_and_too_large(sign: int)
     guard = guard_of("descriptor")
 
     def after(gap: float) -> None:
-        guard.watch(replace(CALM["descriptor"], measures={"energy_gap": sign * gap, "pixel_max": 1.5}))
+        guard.watch(replace(NORMAL["descriptor"], measures={"energy_gap": sign * gap, "pixel_max": 1.5}))
 
     for number in range(200):
-        after(2e5 * (-1) ** number)  # it wanders: whatever its size
+        after(2e5 * (-1) ** number)  # it changes its sign: tolerated up to ten times the limit
     for _ in range(200):
         after(1.9e5)
     for _ in range(PATIENCE - 1):
-        after(-3e5)  # the sign has changed: patience begins anew
+        after(-3e5)  # the sign has changed: the count starts again
     with pytest.raises(Divergence, match=r"energy_gap = 3e\+05 is above 1.92e\+05: grown past"):
         after(-3e5)
-    with pytest.raises(Divergence, match=r"energy_gap = 2e\+06"):  # ten times the limit is too much of any sign
-        guard_of("descriptor").watch(replace(CALM["descriptor"], measures={"energy_gap": sign * 2e6, "pixel_max": 1.5}))
+    with pytest.raises(Divergence, match=r"energy_gap = 2e\+06"):  # more than ten times the limit is never tolerated
+        guard_of("descriptor").watch(
+            replace(NORMAL["descriptor"], measures={"energy_gap": sign * 2e6, "pixel_max": 1.5})
+        )
 
 
 @both
 def test_nothing_accepted_is_trouble_after_some_visits_of_every_chain(kind: str) -> None:
-    """6 images in batches of 3: 20 visits are 40 iterations. An unadjusted kernel rejects nothing and is not asked."""
-    refused = replace(CALM[kind], acceptance_rate=0.001)
+    """6 images in batches of 3: 20 visits are 40 iterations. An unadjusted kernel rejects nothing."""
+    refused = replace(NORMAL[kind], acceptance_rate=0.001)
     guard = guard_of(kind)
     for number in range(200):
-        guard.watch(refused if number % 39 else CALM[kind])
-    guard.watch(CALM[kind])
+        guard.watch(refused if number % 39 else NORMAL[kind])
+    guard.watch(NORMAL[kind])
     for _ in range(2 * PATIENCE - 1):
         guard.watch(refused)
     with pytest.raises(Divergence, match=r"acceptance_rate below 0\.01 for 40 iterations"):
@@ -119,9 +121,9 @@ def test_nothing_accepted_is_trouble_after_some_visits_of_every_chain(kind: str)
 
 
 def test_a_generator_that_gets_worse_is_trouble() -> None:
-    calm, guard = CALM["generator"], guard_of("generator")
-    worse = replace(calm, measures=calm.measures | {"mse": 0.16})
-    guard.watch(calm)
+    normal, guard = NORMAL["generator"], guard_of("generator")
+    worse = replace(normal, measures=normal.measures | {"mse": 0.16})
+    guard.watch(normal)
     for _ in range(PATIENCE - 1):
         guard.watch(worse)
     with pytest.raises(Divergence, match=r"mse = 0.16 is above 1.5 times its first value, 0.1, for 20 iterations"):
@@ -130,15 +132,15 @@ def test_a_generator_that_gets_worse_is_trouble() -> None:
 
 def test_weights_that_overflow_are_trouble() -> None:
     learner, guard = generator_learner(), Guard()
-    guard.watch_weights(learner.model, CALM["generator"])
+    guard.watch_weights(learner.model, NORMAL["generator"])
     next(learner.model.parameters()).data[0] = math.inf
     with pytest.raises(Divergence, match="weights are not finite"):
-        guard.watch_weights(learner.model, CALM["generator"])
-    Guard(active=False).watch_weights(learner.model, CALM["generator"])
+        guard.watch_weights(learner.model, NORMAL["generator"])
+    Guard(active=False).watch_weights(learner.model, NORMAL["generator"])
 
 
 def test_weights_that_overflow_are_answered_by_a_smaller_rate() -> None:
-    """Whichever iteration it is: the step sizes have no part in it."""
+    """In any iteration: the step sizes are not the cause."""
     learner, guard = generator_learner(kernel=mcmc.MALA(0.02)), Guard()
     learner.optimizer = torch.optim.SGD(learner.model.parameters(), lr=1e38)
     with pytest.raises(Divergence, match="the weights are not finite; 8 rollbacks did not help") as caught:
@@ -152,16 +154,16 @@ def test_weights_that_overflow_are_answered_by_a_smaller_rate() -> None:
 def test_an_inactive_guard_sees_nothing(kind: str) -> None:
     guard = Guard(active=False)
     guard.begin(LEARNERS[kind](), pictures(), batch_size=3)
-    guard.watch(replace(CALM[kind], loss=math.nan))
+    guard.watch(replace(NORMAL[kind], loss=math.nan))
     guard.keep(LEARNERS[kind]())
     assert guard.good == {}
 
 
-# ---- going back
+# ---- rolling back
 
 
 class Poisoned(nn.Module):
-    """A network whose learning step is not a number the first ``times`` times that iteration ``at`` is reached."""
+    """A network whose output is NaN in the learning step of iteration ``at``, the first ``times`` times."""
 
     def __init__(self, network: nn.Module, at: int, times: int):
         super().__init__()
@@ -212,11 +214,11 @@ def test_a_rollback_takes_everything_back_to_the_last_good_state(kind: str) -> N
 
 
 @both
-def test_the_course_is_a_smaller_rate_then_a_smaller_step_in_turn(kind: str) -> None:
+def test_rates_and_step_sizes_are_lowered_in_turn(kind: str) -> None:
     learner, guard = poisoned(kind, at=53, times=4), Guard()
     events = [record.events for record in learn(learner, pictures(), num_iterations=60, guard=guard, schedule=constant)]
-    courses = [event.split("from here ")[1] for each in events for event in each if "rolled back" in event]
-    assert [course.split(" × ")[0] for course in courses] == [
+    changes = [event.split("from here ")[1] for each in events for event in each if "rolled back" in event]
+    assert [change.split(" × ")[0] for change in changes] == [
         "learning rate",
         "step sizes",
         "learning rate",
@@ -229,8 +231,8 @@ def test_the_course_is_a_smaller_rate_then_a_smaller_step_in_turn(kind: str) -> 
 def test_in_the_first_iteration_after_a_good_state_only_a_smaller_step_can_help(kind: str) -> None:
     learner, guard = poisoned(kind, at=50, times=3), Guard()
     events = [event for record in learn(learner, pictures(), num_iterations=52, guard=guard) for event in record.events]
-    courses = [event.split("from here ")[1] for event in events if "rolled back" in event]
-    assert [course.split(" × ")[0] for course in courses] == ["step sizes"] * 3
+    changes = [event.split("from here ")[1] for event in events if "rolled back" in event]
+    assert [change.split(" × ")[0] for change in changes] == ["step sizes"] * 3
     assert guard.rate_factor == 1
 
 
@@ -256,11 +258,11 @@ def test_after_eight_rollbacks_it_stops_at_the_last_good_state(kind: str) -> Non
 
 
 def test_a_state_in_trouble_is_no_good_state() -> None:
-    """At half a limit the state is not kept: by the time it is beyond the limit, it could not be gone back to."""
+    """Above half a limit a state is not kept: it may be too late to roll back to it once the limit is exceeded."""
     guard, learner = Guard(), generator_learner()
     list(learn(learner, pictures(), num_iterations=10, guard=guard))
     assert guard.good_iteration == 0
-    record = CALM["generator"]
+    record = NORMAL["generator"]
     guard.watch(replace(record, measures=record.measures | {"z_mean_square": 13.0}))
     learner.iteration = 50
     guard.keep(learner)

@@ -1,4 +1,4 @@
-"""A learner as named tensors: kept, put back, and none the worse for it."""
+"""A learner's state as named tensors: saved and restored, with no effect on what follows."""
 
 import math
 from itertools import islice
@@ -58,7 +58,7 @@ def different(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
 
 @learners
 def test_another_learner_goes_on_as_the_first_does_and_is_not_tied_to_it(make):
-    """Ten iterations, put into a learner of other weights and chains, and ten more: equal twenty; the source stays."""
+    """Ten iterations, restored into another learner, and ten more equal twenty; the source does not change."""
     whole, first, second = make(0), make(0), begun(make(1))
     records = list(learn(whole, IMAGES, **OPTIONS))
     list(islice(learn(first, IMAGES, **OPTIONS), 10))
@@ -77,7 +77,7 @@ def test_another_learner_goes_on_as_the_first_does_and_is_not_tied_to_it(make):
 
 @learners
 def test_tensors_are_the_learner_s_own_and_keep_their_strides(make):
-    """They are restored in place: what refers to a weight or a chain still does."""
+    """They are restored in place: references to a weight or a chain stay valid."""
     learner = make(0)
     list(learn(learner, IMAGES, **OPTIONS))
     own = tensors_of(learner)

@@ -1,4 +1,4 @@
-"""Step sizes find their target acceptance and stay; the limit of stability is the true one."""
+"""Step sizes reach their target acceptance and then stay fixed; the stability limit is the true one."""
 
 import math
 
@@ -29,7 +29,7 @@ def bimodal(x: Tensor) -> Tensor:
 
 
 SCALES = torch.tensor([25.0, 1.0], dtype=FLOAT)
-WIDTHS = torch.linspace(0.5, 1.5, 20, dtype=FLOAT)  # unlike ones: HMC on equal ones returns to where it began
+WIDTHS = torch.linspace(0.5, 1.5, 20, dtype=FLOAT)  # different: HMC on equal ones returns to where it began
 DENSITIES = {
     "1-d": (lambda x: -0.5 * (x**2).sum(1), 1, 0.03),
     "20-d": (lambda x: -0.5 * ((x / WIDTHS) ** 2).sum(1), 20, 0.03),

@@ -1,4 +1,4 @@
-"""Where chains start and what is kept between visits, by the image's index."""
+"""Where chains start, and what is kept of them between iterations, by the image's index."""
 
 import pytest
 import torch
@@ -124,7 +124,7 @@ def test_chains_may_start_at_the_data():
 
 
 def test_persistent_chains_start_once_and_go_on():
-    """An image's first visit begins at its start, whenever it comes; every later one where its chain stood."""
+    """A chain begins at its start in its image's first iteration, and later continues from where it ended."""
     chains, images = mcmc.PersistentChains(mcmc.reference_noise(0.4)), pictures()
     chains.allocate(10, 0.1, like=images, rng=rng())
     a, b = torch.tensor([1, 4, 6]), torch.tensor([6, 0, 1])
@@ -151,7 +151,7 @@ def test_persistent_chains_hold_events_of_any_shape(event):
 
 @kinds
 def test_the_state_goes_around(make):
-    """state_dict gives the tensors themselves, a row a chain: others that take them go on alike, and are not tied."""
+    """state_dict gives the tensors themselves, one row per chain; chains restored from them continue alike."""
     chains, images, index = make(), pictures(), torch.tensor([1, 8, 3])
     chains.allocate(10, 0.1, like=images, rng=rng())
     chains.store(index, chains.start(index, images[index], rng(1)) + 1, torch.tensor([0.2, 0.3, 0.4]))

@@ -1,4 +1,4 @@
-"""One table of densities drives every kernel; and what `run` and `draws` promise."""
+"""Every kernel on one table of densities, and the contract of `run` and `draws`."""
 
 import math
 
@@ -93,7 +93,7 @@ def test_planted_density_of_another_variance_is_caught(monkeypatch):
 
 @pytest.mark.parametrize("temperature", [0.25, 3.0])
 def test_temperature_samples_the_densitys_power(temperature):
-    """p^(1/T): of two humps, whose second moment at T is had by quadrature."""
+    """p^(1/T) for a density with two modes, whose second moment is computed by quadrature."""
     grid = torch.linspace(-25, 25, 20001, dtype=FLOAT)[:, None]
     weight = (two_humps(grid) / temperature).softmax(0)
     second = (weight * grid[:, 0] ** 2).sum().item()
@@ -236,13 +236,13 @@ def check_never_accepted(kernel: mcmc.Kernel, log_density: mcmc.LogDensity) -> N
     assert torch.isfinite(state.gradient).all()
     assert 0.05 < info.divergent.double().mean() < 1
     assert ((info.acceptance_rate >= 0) & (info.acceptance_rate <= 1)).all()
-    assert info.acceptance_rate[info.divergent].max() <= 0.9 + 1e-12  # what is refused counts as 0, of 10
+    assert info.acceptance_rate[info.divergent].max() <= 0.9 + 1e-12  # a rejected step counts as 0, of 10
 
 
 @pytest.mark.parametrize("log_density", HOLES.values(), ids=HOLES.keys())
 @pytest.mark.parametrize("kernel", [mcmc.MALA(1.5), mcmc.HMC(0.8, 3)], ids=["MALA", "HMC"])
 def test_adjusted_kernels_never_accept_what_is_not_finite(kernel, log_density):
-    """A proposal whose log-density or gradient is not finite is rejected and told."""
+    """A proposal whose log-density or gradient is not finite is rejected and reported as divergent."""
     check_never_accepted(kernel, log_density)
 
 
@@ -253,7 +253,7 @@ def test_planted_replacement_of_nan_is_caught():
 
 
 def test_a_chain_outside_finds_its_way_in():
-    """From where the density is 0 a finite proposal is accepted, not refused for ever."""
+    """From where the density is 0 a finite proposal is accepted, not rejected for ever."""
     start = torch.full((500, 1), 1.6, dtype=FLOAT)
     state, _ = mcmc.run(mcmc.MALA(1.0), cliff(-math.inf), start, num_steps=50, rng=rng())
     assert (state.position.abs() < 1.5).all()

@@ -107,7 +107,7 @@ def test_what_goes_in_decides_the_dtype(dtype):
         ({"reference_std": math.nan}, "reference_std"),
         ({"scale": -1.0}, "scale"),
         ({"scale": 0.0}, "scale"),
-        ({"precision": "half"}, "precision"),  # must not mean float32 without a word
+        ({"precision": "half"}, "precision"),  # must not silently mean float32
     ],
 )
 def test_bad_arguments_are_named(options, name):

@@ -121,7 +121,7 @@ def test_what_goes_in_decides_the_dtype(dtype):
         ({"sigma": -0.3}, "sigma"),
         ({"sigma": math.nan}, "sigma"),
         ({"latent_dim": 0}, "latent_dim"),
-        ({"precision": "bf16"}, "precision"),  # must not mean float32 without a word
+        ({"precision": "bf16"}, "precision"),  # must not silently mean float32
     ],
 )
 def test_bad_arguments_are_named(options, name):

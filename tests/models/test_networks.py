@@ -1,4 +1,4 @@
-"""The networks: sizes, range, memory format, and rows that know nothing of each other."""
+"""The networks: sizes, range, memory format, and rows that do not depend on each other."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_height_comes_before_width():
 
 
 def test_networks_are_plain_sequences_of_pytorchs_layers():
-    """Their weights' names are those that runs on disk have."""
+    """The names of the weights are those in checkpoints on disk."""
     generator, descriptor = small_deconv(16), small_conv(16)
     assert type(generator) is type(descriptor) is nn.Sequential
     assert [*generator.state_dict()] == [f"{at}.{name}" for at in (0, 3, 5, 7) for name in ("weight", "bias")]
@@ -117,7 +117,7 @@ def test_the_descriptors_head_has_no_bias():
 
 
 def test_the_generators_first_layer_is_no_cone():
-    """f(0) is not the one grey where all images meet, and neither f(z) − f(0) odd in z."""
+    """f(0) is not uniformly grey, and f(z) − f(0) is not odd in z."""
     network = networks.deconv(2, 32)
     z = normal(4, 2)
     assert network(0 * z).std() > 0.02
