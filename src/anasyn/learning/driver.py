@@ -112,4 +112,4 @@ def _stability_warnings(learner: Learner, index: Tensor, images: Tensor, seed: i
     step = step_limit(learner, index, images, seed)
     if step is None or step.step_size < step.limit:
         return ()
-    return (f"{step}; {'the kernel adapts it' if adapted else 'choose a smaller one, or kernel mala or hmc'}",)
+    return (f"{step}; {'it is adapted from there' if adapted else 'choose a smaller one, or kernel mala or hmc'}",)
