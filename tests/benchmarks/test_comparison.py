@@ -9,6 +9,8 @@ from anasyn.models import Generator
 from comparison import compare_kernels, ess_per_gradient
 from quadrature import tabulate, unadjusted_covariance, unadjusted_ess
 
+pytestmark = pytest.mark.statistics  # of a benchmark, and slow
+
 PRECISION = torch.tensor([[5.0, 2.0], [2.0, 2.0]], dtype=torch.float64)  # eigenvalues 6 and 1
 
 
