@@ -256,4 +256,5 @@ def test_settings_that_follow_from_the_data_are_nobodys_wish(tmp_path: Path) -> 
     command = settings.command(run)
     assert command.startswith("anasyn learn descriptor --size 16")
     assert "--data drawn-cats" in command
+    assert "--channels 3" in command  # a grey folder that was asked for in colour is so again
     assert command.endswith("--seed 0")

@@ -39,7 +39,11 @@ def evaluate(run: Run, held_out: ImageSet | None = None) -> dict[str, Measure]:
         measures |= found
     else:
         rng = derive(seed, "evaluate samples", device=device)
-        samples, what = evaluate_samples(lambda num: method.sample(learner, num, run.images, rng), method.sampled, seed)
+
+        def draw(num: int) -> Tensor:
+            return method.sample(learner, num, lambda: images, rng)
+
+        samples, what = evaluate_samples(draw, method.sampled, seed)
     return measures | against(samples, what, pixels, others, seed)
 
 

@@ -68,10 +68,10 @@ def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLe
     assert settings.width is not None
     assert settings.num_steps is not None
     assert settings.scale is not None
-    channels, *sides = settings.shape
+    channels, height, width = settings.shape
     if settings.network == "built-in":
         widths = [max(settings.width >> halvings, 4) for halvings in (2, 1, 0, 0)]
-        network: nn.Module = networks.conv((sides[0], sides[1]), widths, channels=channels)
+        network: nn.Module = networks.conv((height, width), widths, channels=channels)
     else:
         network = load_network(settings, takes=settings.shape, gives=())
     model = Descriptor(network, settings.reference_std, settings.scale, settings.precision).to(device)

@@ -48,11 +48,11 @@ def build(settings: GeneratorSettings, device: "torch.device") -> "GeneratorLear
     assert settings.latent_dim is not None
     assert settings.width is not None
     assert settings.num_steps is not None
-    channels, *sides = settings.shape
+    channels, height, width = settings.shape
     if settings.network == "built-in":
-        doublings = 4 if min(sides) >= 32 else 3
+        doublings = 4 if min(height, width) >= 32 else 3
         widths = [max(settings.width >> depth, 4) for depth in range(doublings)]
-        network: nn.Module = networks.deconv(settings.latent_dim, (sides[0], sides[1]), widths, channels)
+        network: nn.Module = networks.deconv(settings.latent_dim, (height, width), widths, channels)
     else:
         network = load_network(settings, takes=(settings.latent_dim,), gives=settings.shape)
     model = Generator(network, settings.latent_dim, settings.sigma, settings.precision).to(device)

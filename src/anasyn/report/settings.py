@@ -47,8 +47,7 @@ def command(run: Run) -> str:
     options = {change.name: change.value for change in changes(run)}
     if RECIPES[run.name].settings.data is None:
         options["data"] = settings.data
-    options |= {"channels": settings.channels} if settings.channels == "1" else {}
-    options |= {"precision": settings.precision, "seed": settings.seed}
+    options |= {name: getattr(settings, name) for name in ("channels", "precision", "seed")}
     words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items()]
     return " ".join(["anasyn", "learn", run.name, *words])
 
