@@ -50,7 +50,7 @@ class PPCALearner:
         self.iteration = 0
         self.linear = next(module for module in model.modules() if isinstance(module, nn.Linear))
 
-    def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None:
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
         self.chains.allocate(num_images, 1.0, like=images, rng=rng)
 
     @torch.no_grad()
@@ -78,6 +78,12 @@ class PPCALearner:
         w.copy_((y - b).T @ z @ torch.linalg.inv(moment))
         self.chains.store(index, z, torch.ones(len(y)))
         return record
+
+    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+        pass
+
+    def kept(self) -> dict[str, Tensor]:
+        return {}
 
     def limits(self, images: Tensor) -> dict[str, float]:
         return {}

@@ -106,12 +106,11 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
     if (path / "config.json").exists() and not arguments.overwrite:
         run = Run.open(path).with_settings(asked, arguments.recipe)
         if arguments.accept_new_data:
-            run, images, changes = run.accept_new_data()
-        else:
-            images = run.images()
+            run, changes = run.accept_new_data()
+        images, held_out = run.split_images()
         inform(f"going on with {path}")
     else:
-        run, images = begin(path, arguments.recipe, asked, strict=arguments.strict, overwrite=arguments.overwrite)
+        run, images, held_out = begin(path, arguments.recipe, asked, arguments.strict, arguments.overwrite)
     for line in settings_lines(run, asked):
         inform(line)
     learner, guard = run.resume()
@@ -139,7 +138,7 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
             log.update(learner, record)
 
     tune_malloc()
-    records = advance(run, learner, guard, images, events=(f"images: {changes}",) if changes else ())
+    records = advance(run, learner, guard, images, held_out, events=(f"images: {changes}",) if changes else ())
     try:
         signal_number = consume(records, run.settings.iterations, on_record, quiet=arguments.quiet)
     except Divergence as divergence:
@@ -182,8 +181,11 @@ def tune_malloc() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
-def begin(path: Path, name: str, asked: Settings, *, strict: bool, overwrite: bool) -> tuple["Run", "ImageSet"]:
-    """Creates a run, with every open setting chosen from the data, and returns it with its images."""
+def begin(
+    path: Path, name: str, asked: Settings, strict: bool, overwrite: bool
+) -> tuple["Run", "ImageSet", "ImageSet | None"]:
+    """Creates a run, with every open setting chosen from the data; its training images, and held-out ones if any."""
+    from ..data import spread
     from ..data.sources import full, load, smaller_side
     from ..methods.build import build_learner
     from ..run import Run, choose_device, has_bfloat16
@@ -197,15 +199,22 @@ def begin(path: Path, name: str, asked: Settings, *, strict: bool, overwrite: bo
     images = load(asked.data, height_and_width(size), fit=asked.fit, channels=channels, strict=strict)
     for line in images.skipped:
         print_message(f"warning: {line}")
-    scale = dataclasses.replace(scale, num_images=len(images), channels=images.pixels.shape[1])
+    scale = dataclasses.replace(
+        scale, num_images=len(images), channels=images.pixels.shape[1], spread=spread(images.pixels)
+    )
     settings = dataclasses.replace(asked, size=size, data=full(asked.data)).resolve(scale)
     build_learner(RECIPES[name].method, settings, device)  # raises here if the network is refused
-    return Run.create(path, name, settings, images, overwrite=overwrite), images
+    held_out, num = None, settings.num_held_out(len(images))
+    if num:
+        images, held_out = images.split(num)
+    return Run.create(path, name, settings, images, held_out, overwrite=overwrite), images, held_out
 
 
 def settings_lines(run: "Run", asked: Settings) -> Iterator[str]:
     """Lines that list the run's settings and mark those that were chosen from the data."""
-    yield f"{run.name}: {len(run.data().names)} images from {run.settings.data} into {run.path}"
+    data = run.data()
+    aside = f", {len(data.held_out)} more kept aside," if data.held_out else ""
+    yield f"{run.name}: {len(data.names)} images{aside} from {run.settings.data} into {run.path}"
     for field in dataclasses.fields(run.settings):
         value, given = getattr(run.settings, field.name), getattr(asked, field.name)
         if field.name != "data":

@@ -37,6 +37,20 @@ class ImageSet:
         rows = self.pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy()
         return tuple(hashlib.sha256(image).hexdigest() for image in rows)
 
+    def split(self, num: int) -> tuple["ImageSet", "ImageSet"]:
+        """All but ``num`` of the images, and these ``num``, each in the same order as here.
+
+        Chosen are the images whose digests, hashed once more, come first: a random choice that depends on no seed,
+        hardly changes when a few images are added, and puts copies of an image on the same side.
+        """
+        ranks = sorted(range(len(self)), key=lambda i: (hashlib.sha256(self.digests[i].encode()).digest(), i))
+        return self._only(sorted(ranks[num:])), self._only(sorted(ranks[:num]))
+
+    def _only(self, places: list[int]) -> "ImageSet":
+        names = tuple(self.names[i] for i in places)
+        labels = self.labels and tuple(self.labels[i] for i in places)
+        return ImageSet(names, self.pixels[places], self.skipped, labels)
+
     @cached_property
     def fingerprint(self) -> str:
         """The SHA-256 of the shape and of the digests in order; it identifies the data set whatever the names."""
@@ -71,6 +85,15 @@ def to_uint8(images: Tensor) -> Tensor:
     if images.isnan().any():
         raise ValueError("images: a value is not a number")
     return images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
+def spread(pixels: Tensor) -> float:
+    """The standard deviation of pixels around the mean image, (n, c, H, W) uint8, in the units of [−1, 1]."""
+    sums = torch.zeros(2, *pixels.shape[1:], dtype=torch.float64)
+    for chunk in pixels.cpu().split(256):
+        sums += torch.stack([chunk.double().sum(0), chunk.double().square().sum(0)])
+    mean, square = sums / len(pixels)
+    return float((square - mean**2).mean().clamp_min(0).sqrt() / 127.5)
 
 
 def save_image(path: Path | str, pixels: Tensor) -> None:

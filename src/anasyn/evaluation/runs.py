@@ -18,12 +18,13 @@ MAX_SYNTHESIZED = 512
 
 
 def evaluate(run: Run, held_out: ImageSet | None = None) -> dict[str, Measure]:
-    """Every measure of a run, on its own images and on held-out ones.
+    """Every measure of a run, on its own images and on held-out ones, by default those that it keeps aside.
 
     Raises:
         InputError: the run's images are gone or have changed.
     """
-    images = run.images()
+    images, kept_aside = run.split_images()
+    held_out = held_out or kept_aside
     pixels, others = images.pixels, held_out.pixels if held_out else None
     learner, method, seed = run.learned(precision="float32"), run.method, run.settings.seed
     device = next(learner.model.parameters()).device

@@ -2,9 +2,11 @@
 
 from .descriptor import DescriptorLearner
 from .driver import constant, learn, linear_decay
+from .expansion import expand, expandable_layer, shrunk_moments
 from .generator import GeneratorLearner
 from .guard import Guard
 from .learner import Learner
+from .noise import LearnedNoise
 from .record import Divergence, Record, Watch, require_finite
 from .state import non_finite, prime, restore, tensors_of
 
@@ -13,15 +15,19 @@ __all__ = [
     "Divergence",
     "GeneratorLearner",
     "Guard",
+    "LearnedNoise",
     "Learner",
     "Record",
     "Watch",
     "constant",
+    "expand",
+    "expandable_layer",
     "learn",
     "linear_decay",
     "non_finite",
     "prime",
     "require_finite",
     "restore",
+    "shrunk_moments",
     "tensors_of",
 ]

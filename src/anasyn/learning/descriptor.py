@@ -51,7 +51,7 @@ class DescriptorLearner:
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4, betas=(0.5, 0.999))
         self.iteration = 0
 
-    def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None:
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
         """Allocates the chains of ``num_images`` images; ``images`` is any batch of them, for its shape and device."""
         num_chains = num_images * self.chains_per_image
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
@@ -96,6 +96,13 @@ class DescriptorLearner:
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
+
+    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+        """Learns nothing from held-out images."""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing more."""
+        return {}
 
     def limits(self, images: Tensor) -> dict[str, float]:
         """Pixels: five times the range of the data or the reference's s. Energy gap: D · 2/(l δ²).

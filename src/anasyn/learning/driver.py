@@ -39,6 +39,7 @@ def learn(
     batch_size: int | None = None,
     schedule: Callable[[float], float] = linear_decay,
     guard: Guard | None = None,
+    held_out: Tensor | None = None,
 ) -> Iterator[Record]:
     """Advances a learner from its present iteration to ``num_iterations``, and yields each iteration's record.
 
@@ -51,6 +52,7 @@ def learn(
         schedule: the factor on the optimiser's learning rates, as a function of t/T, the share of iterations done.
         guard: watches each iteration and rolls the learner back when it is in trouble: the iterations after its last
             good state are then done, and yielded, again. None for a new one.
+        held_out: images from which no weight is learned, (m, *event); in an epoch, the learner sees them once as well.
 
     Raises:
         Divergence: rolling back has not helped; the message names the cause and the limit of stable step sizes. The
@@ -58,10 +60,11 @@ def learn(
     """
     device = next(learner.model.parameters()).device
     images = images.to(device)
+    held_out = images[:0] if held_out is None else held_out.to(device)
     batch_size = batch_size or len(images)
     guard = guard or Guard()
     if not len(learner.chains.step_sizes):
-        learner.begin(as_float(images[:1]), len(images), rng=derive(seed, "chains", device=device))
+        learner.begin(as_float(images[:1]), len(images), len(held_out), rng=derive(seed, "chains", device=device))
     if learner.optimizer and not learner.optimizer.state:
         prime(learner.optimizer)
     guard.begin(learner, images, batch_size)
@@ -88,6 +91,10 @@ def learn(
             order = batches(len(images), batch_size, seed, learner.iteration)
             rolled_back = True
             continue
+        if len(held_out):
+            parts = -(-len(images) // batch_size)
+            index = next(batches(len(held_out), -(-len(held_out) // parts), seed, t)).to(device)
+            learner.validate(index, as_float(held_out[index]), rng=derive(seed, "held-out", t, device=device))
         learner.iteration += 1
         seconds = time.perf_counter() - began
         yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(events), rolled_back=rolled_back)

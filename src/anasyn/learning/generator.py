@@ -6,6 +6,8 @@ from torch import Tensor
 from .. import mcmc
 from ..models import Generator
 from ..processor import frozen
+from .expansion import expand, expandable_layer
+from .noise import LearnedNoise
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["GeneratorLearner"]
@@ -17,13 +19,27 @@ class GeneratorLearner:
         inference step:  z_i ← l transitions under p(z_i | Y_i; W_t), from the current z_i                         (7)
         learning step:   W_{t+1} = W_t + γ_t (1/n) Σ_i ∂/∂W log p(Y_i, z_i; W_t)                              (8–10)
 
+    Two M-steps in closed form, both optional, follow the learning step:
+
+        parameter expansion:  A ← A Σ^{κ/2},   b ← b + κ A μ,   z_i ← Σ^{−κ/2} (z_i − κ μ)    for all i
+        noise level:          σ² ← (1/mD) Σ_i ‖Y_i − f(z_i)‖²    over m images, held out if there are any
+
+    The weights could scale z themselves, but do so slowly, since the prior pulls at once: without the expansion the
+    inferred z fill a part of N(0, I), and draws from the rest of it show what no image looks like.
+
     Args:
         model: the generator.
         kernel: the transition; if it has a target acceptance, each image's step size is adapted towards it.
         num_steps: l, transitions an iteration.
         optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5).
+        expansion: κ of an epoch, so that a batch of b images has 1 − (1 − κ)^{b/n}; 0 for none.
+        noise: learns σ; None if σ stays as it is.
 
-    Source: Han, Lu, Zhu, Wu, *Alternating Back-Propagation for Generator Network*, AAAI 2017.
+    Raises:
+        ValueError: the expansion is on and the network does not begin with a linear layer with bias.
+
+    Source: Han, Lu, Zhu, Wu, *Alternating Back-Propagation for Generator Network*, AAAI 2017; for the expansion, Liu,
+        Rubin and Wu, *Parameter expansion to accelerate EM*, Biometrika 1998.
     """
 
     def __init__(
@@ -33,17 +49,28 @@ class GeneratorLearner:
         kernel: mcmc.Kernel | None = None,
         num_steps: int = 3,
         optimizer: torch.optim.Optimizer | None = None,
+        expansion: float = 0.0,
+        noise: LearnedNoise | None = None,
     ):
         self.model = model
         self.kernel = kernel or mcmc.MALA()
         self.num_steps = num_steps
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=0.002, betas=(0.5, 0.999))
+        self.expansion = expansion
+        self.noise = noise
+        self.layer = expandable_layer(model.network, model.latent_dim) if expansion else None
+        if expansion and self.layer is None:
+            raise ValueError("expansion: expected a network that begins with a linear layer of z with bias")
         self.chains = mcmc.WarmChains(model.latent_dim)
+        self.held_out = mcmc.WarmChains(model.latent_dim)
         self.iteration = 0
 
-    def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None:
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
         """Draws every image's z ~ N(0, I_d); ``images`` is any batch of them, for its dtype and device."""
         self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
+        self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=rng)
+        if self.noise:
+            self.noise.allocate(num_held_out or num_images, self.model, like=images)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
@@ -52,16 +79,7 @@ class GeneratorLearner:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t), from the current z_i           (7)
-        step_size = self.chains.step_sizes[index]
-        with frozen(self.model):
-            state, info = mcmc.run(
-                self.kernel.with_step_size(step_size),
-                lambda z: self.model.log_joint(z, images),
-                self.chains.start(index, images, rng),
-                num_steps=self.num_steps,
-                rng=rng,
-            )
-        z = state.position
+        z, step_size, info = self._infer(self.chains, index, images, rng)
 
         # Learning step: the gradient of (1/n) Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖²/2σ²   (8, 9)
         squares = (self.model(z) - images) ** 2
@@ -74,6 +92,7 @@ class GeneratorLearner:
             step_size=step_size.log().mean().exp(),
             divergent=info.divergent.double().mean(),
             mse=squares.mean(),
+            sigma=self.model.sigma,
             z_mean_square=(z**2).mean(),
             z_max=z.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
@@ -83,7 +102,40 @@ class GeneratorLearner:
         # Both steps are accepted: keep z_i, W_{t+1} = W_t + γ_t × gradient                                       (10)
         self.chains.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
+        if self.layer:
+            strength = 1 - (1 - self.expansion) ** (len(images) / len(self.chains.positions))
+            expand(self.layer, self.optimizer, self.chains, [self.held_out], strength=strength)
+        if self.noise and not len(self.held_out.positions):
+            self.noise.update(self.model, index, squares)
         return record
+
+    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+        """After an iteration: infers z of a batch of held-out images, which W does not learn from, and updates σ."""
+        if self.noise:
+            z, step_size, info = self._infer(self.held_out, index, images, rng)
+            self.held_out.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
+            with torch.no_grad():
+                self.noise.update(self.model, index, (self.model(z) - images) ** 2)
+
+    def _infer(
+        self, chains: mcmc.WarmChains, index: Tensor, images: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, mcmc.Info]:
+        """l transitions of these images' chains: where they end, their step sizes, and what they did."""
+        step_size = chains.step_sizes[index]
+        with frozen(self.model):
+            state, info = mcmc.run(
+                self.kernel.with_step_size(step_size),
+                lambda z: self.model.log_joint(z, images),
+                chains.start(index, images, rng),
+                num_steps=self.num_steps,
+                rng=rng,
+            )
+        return state.position, step_size, info
+
+    def kept(self) -> dict[str, Tensor]:
+        """The chains of the held-out images, and the residuals from which σ is learned."""
+        held_out = {f"held_out.{name}": tensor for name, tensor in self.held_out.state_dict().items()}
+        return held_out | ({"noise.residuals": self.noise.residuals} if self.noise else {})
 
     def limits(self, images: Tensor) -> dict[str, float]:
         """z² has mean 1 under its prior; at 25, five standard deviations, z has left it."""

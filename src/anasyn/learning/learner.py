@@ -31,11 +31,20 @@ class Learner(Protocol):
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Updates the weights; None for an algorithm whose update has a closed form."""
 
-    def begin(self, images: Tensor, num_images: int, *, rng: torch.Generator) -> None:
-        """Allocates the chains of ``num_images`` images; ``images`` is any batch of them, for its shape and device."""
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
+        """Allocates the chains of ``num_images`` images, and what is kept of the held-out ones.
+
+        ``images`` is any batch of them, for its shape and device.
+        """
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record:
         """One iteration on a batch: the images' indices in the data set, (b,), and the images, (b, c, H, W)."""
+
+    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+        """After an iteration: uses a batch of held-out images, from which no weight is learned, and their indices."""
+
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors of a checkpoint, by name, besides those of the model, the optimiser and the chains."""
 
     def limits(self, images: Tensor) -> dict[str, float]:
         """By the name of a measure, the absolute value above which learning is in trouble; ``images`` is any batch."""

@@ -29,13 +29,13 @@ def prime(optimizer: torch.optim.Optimizer) -> None:
 
 
 def tensors_of(learner: Learner) -> dict[str, Tensor]:
-    """The learner's own tensors, by name: weights, the optimiser's state of each weight, if any, and chains."""
+    """The learner's own tensors, by name: weights, the optimiser's state of each weight, chains, and more."""
     tensors = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
     for name, weight in learner.model.named_parameters():
         for slot, tensor in (learner.optimizer.state.get(weight, {}) if learner.optimizer else {}).items():
             if isinstance(tensor, Tensor):
                 tensors[f"optimizer.{name}.{slot}"] = tensor
-    return tensors | {f"chains.{name}": tensor for name, tensor in learner.chains.state_dict().items()}
+    return tensors | {f"chains.{name}": tensor for name, tensor in learner.chains.state_dict().items()} | learner.kept()
 
 
 @torch.no_grad()

@@ -1,63 +1,55 @@
 """The generator, learned by alternating back-propagation: its settings, its learner and its abilities."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal
 
+from ..errors import InputError
+from .latent import LatentSettings, build_generator, learned_noise
 from .method import Latents, Method
-from .settings import ChainSettings, Scale, setting
+from .settings import setting
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..data import ImageSet
     from ..learning import GeneratorLearner
 
 __all__ = ["GENERATOR", "GeneratorSettings"]
 
+EXPANSION = 0.05  # κ of an epoch
+
 
 @dataclass(frozen=True)
-class GeneratorSettings(ChainSettings):
+class GeneratorSettings(LatentSettings):
     """The settings of `anasyn learn generator`."""
 
-    latent_dim: int | None = setting(None, "d, the dimension of z", "model", least=1, most=4096)
-    sigma: float = setting(0.3, "σ, standard deviation of a pixel's noise", "model", least=1e-6, most=1e3)
-
-    def resolve(self, scale: Scale) -> Self:
-        n = scale.num_images
-        batch = min(self.batch_size or (n if n <= 128 else 100), n)
-        return self.filled(
-            scale,
-            batch_size=batch,
-            latent_dim=2 if n <= 25 else 8 if n <= 100 else 32 if n <= 2000 else 64 if n <= 20_000 else 100,
-            # A chain that moves once an epoch has further to go than one that moves in every iteration.
-            num_steps=3 if batch == n else 5,
-            width=256 if n <= 20_000 else 384,
-            iterations=700 if batch == n else min(max(20 * math.ceil(n / batch), 700), 20_000),
-        )
+    expand: Literal["auto", "on", "off"] = setting(
+        "auto", "parameter expansion, by which the z fill their prior; auto: if the network permits it", "learning"
+    )
 
 
 def build(settings: GeneratorSettings, device: "torch.device") -> "GeneratorLearner":
     """The learner that these settings describe."""
-    from ..learning import GeneratorLearner
-    from ..models import Generator, networks
-    from .build import kernel, load_network, optimizer
+    from ..learning import GeneratorLearner, expandable_layer
+    from .build import kernel, optimizer
 
-    assert settings.latent_dim is not None
-    assert settings.width is not None
     assert settings.num_steps is not None
-    channels, height, width = settings.shape
-    if settings.network == "built-in":
-        doublings = 4 if min(height, width) >= 32 else 3
-        widths = [max(settings.width >> depth, 4) for depth in range(doublings)]
-        network: nn.Module = networks.deconv(settings.latent_dim, (height, width), widths, channels)
-    else:
-        network = load_network(settings, takes=(settings.latent_dim,), gives=settings.shape)
-    model = Generator(network, settings.latent_dim, settings.sigma, settings.precision).to(device)
+    model = build_generator(settings, device)
+    able = expandable_layer(model.network, model.latent_dim) is not None
+    if settings.expand == "on" and not able:
+        raise InputError(
+            f"expand: {settings.network} does not begin with a linear layer of z with bias, which would absorb the "
+            "expansion; expected auto or off"
+        )
     return GeneratorLearner(
-        model, kernel=kernel(settings), num_steps=settings.num_steps, optimizer=optimizer(settings, model)
+        model,
+        kernel=kernel(settings),
+        num_steps=settings.num_steps,
+        optimizer=optimizer(settings, model),
+        expansion=EXPANSION if able and settings.expand != "off" else 0.0,
+        noise=learned_noise(settings),
     )
 
 

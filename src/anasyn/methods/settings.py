@@ -1,6 +1,7 @@
 """The settings of methods: their meanings, their ranges, and the values chosen from the data. Imports no torch."""
 
 import dataclasses
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -68,6 +69,7 @@ class Scale:
     smaller_side: int  # pixels, median over the images
     has_bfloat16: bool  # whether the processor multiplies bfloat16 natively
     channels: int = 3  # 1 if every image is grey
+    spread: float = math.inf  # standard deviation of the pixels around the mean image, in [−1, 1]
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class Settings:
     )
     size: int | str | None = setting(None, "pixels: side, or height x width as in 96x64", "data", parse=parse_size)
     channels: Literal["auto", "1", "3"] = setting("auto", "1: grey, 3: colour; auto: 1 if all images are grey", "data")
+    hold_out: float | None = setting(
+        None, "share of the images kept aside, for `anasyn evaluate` and to learn sigma", "data", least=0, most=0.5
+    )
     batch_size: int | None = setting(None, "images in an iteration", "learning", least=1)
     iterations: int | None = setting(None, "number of learning iterations", "learning", least=1)
     schedule: Literal["linear", "constant"] = setting(
@@ -104,7 +109,7 @@ class Settings:
 
     def filled(self, scale: Scale, /, *, batch_size: int, **choices: Any) -> Self:
         """The settings with this batch size, and with these choices where a setting is open."""
-        choices = {"size": default_size(scale), **choices}
+        choices = {"size": default_size(scale), "hold_out": 0.0, **choices}
         chosen = {name: value for name, value in choices.items() if getattr(self, name) is None}
         if self.channels == "auto":
             chosen["channels"] = str(scale.channels)
@@ -117,6 +122,18 @@ class Settings:
         """(c, H, W) of an image, of resolved settings."""
         assert self.size is not None
         return int(self.channels), *height_and_width(self.size)
+
+    def num_held_out(self, num_images: int) -> int:
+        """The number of images that are kept aside, of so many.
+
+        Raises:
+            InputError: it is one, of which nothing can be said, or fewer than two images would be left.
+        """
+        num = round((self.hold_out or 0) * num_images)
+        if num == 1 or num > max(num_images - 2, 0):
+            expected = f"expected 0, or a share that keeps two or more of {num_images} images aside and leaves two"
+            raise InputError(f"hold_out: {expected}; {self.hold_out:g} keeps {num}")
+        return num
 
     def remarks(self) -> Iterator[str]:
         """Remarks for the user about these settings, printed before learning starts."""
@@ -170,7 +187,7 @@ def check(each: dataclasses.Field[Any], value: Any) -> None:
     if value is None and type(None) in get_args(each.type):
         return
     kinds = kinds_of(each)
-    if type(value) not in ((int, float) if float in kinds else kinds):
+    if type(value) not in ((int, *kinds) if float in kinds else kinds):
         raise InputError(f"{each.name}: expected {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
     if parse:
         try:

@@ -35,7 +35,8 @@ class Generator(nn.Module):
             raise ValueError(f"precision: expected float32 or bfloat16, got {precision}")
         self.network = network
         self.latent_dim = latent_dim
-        self.sigma = sigma
+        self.sigma: Tensor
+        self.register_buffer("sigma", torch.tensor(sigma, dtype=torch.float64))  # a buffer, since it may be learned
         self.precision = precision
 
     def forward(self, z: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ class Generator(nn.Module):
         """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
         # not mse_loss, here and in the learner: its gradient is not channels-last, which makes the backward pass slow
         squares = ((self(z) - images) ** 2).sum(tuple(range(1, images.dim())))
-        return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * math.log(2 * math.pi * self.sigma**2)
+        return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * (2 * math.pi * self.sigma**2).log()
 
     def log_joint(self, z: Tensor, images: Tensor) -> Tensor:
         """log p(Y, z; W) = log p(Y | z) + log p(z), (n,); the log-posterior of z, up to a constant.   (3, 4)

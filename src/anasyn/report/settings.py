@@ -30,7 +30,8 @@ def changes(run: Run) -> list[Change]:
     The default of a setting is the value that the recipe gives it if all other settings are those of the run.
     """
     settings, recipe, found = run.settings, RECIPES[run.name].settings, []
-    scale = Scale(num_images=len(run.data().names), smaller_side=min(settings.shape[1:]), has_bfloat16=False)
+    num_images = len(run.data().names) + len(run.data().held_out)
+    scale = Scale(num_images, smaller_side=min(settings.shape[1:]), has_bfloat16=False)
     for field in dataclasses.fields(settings):
         value, stated = getattr(settings, field.name), getattr(recipe, field.name)
         if field.name in NOT_COMPARED or (field.name == "precision" and stated == "auto"):

@@ -50,8 +50,17 @@ class Run:
     settings: Settings
 
     @classmethod
-    def create(cls, path: Path, name: str, settings: Settings, images: ImageSet, *, overwrite: bool = False) -> Self:
-        """Begins a run with these resolved settings in a directory that is new or empty.
+    def create(
+        cls,
+        path: Path,
+        name: str,
+        settings: Settings,
+        images: ImageSet,
+        held_out: ImageSet | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Self:
+        """Begins a run with these resolved settings, training images and held-out ones in a new or empty directory.
 
         With ``overwrite`` a run that is already there is deleted, and nothing else.
 
@@ -70,7 +79,7 @@ class Run:
             "data": {"fingerprint": images.fingerprint, "num_images": len(images)},
             "versions": saved.versions(),
         }
-        listing.write(path / "data.json", images)
+        listing.write(path / "data.json", images, held_out)
         # Last, since this file makes the directory a run.
         replace(path / "config.json", json.dumps(config, indent=2) + "\n")
         return cls(path, name, settings)
@@ -104,38 +113,47 @@ class Run:
         return RECIPES[self.name].method
 
     def images(self) -> ImageSet:
-        """The training images.
+        """The training images; raises as `split_images` does."""
+        return self.split_images()[0]
+
+    def split_images(self) -> tuple[ImageSet, ImageSet | None]:
+        """The training images, and the held-out ones, if any.
 
         Raises:
             InputError: they are missing or have changed since the run began; the message lists them.
         """
-        images = self.load()
-        changes = listing.changes(self.data(), images)
+        images, held_out = self._split()
+        changes = listing.changes(self.data(), images, held_out)
         if changes:
             raise InputError(
                 f"{self.settings.data}: the images are not those that {self.path} began with ({changes}); "
                 "put them back, or go on with these by --accept-new-data"
             )
-        return images
+        return images, held_out
 
-    def accept_new_data(self) -> tuple[Self, ImageSet, str]:
-        """The run on the present images, these images, and a description of the changes, empty if there are none.
+    def _split(self) -> tuple[ImageSet, ImageSet | None]:
+        images = self.load()
+        num = self.settings.num_held_out(len(images))
+        return images.split(num) if num else (images, None)
+
+    def accept_new_data(self) -> tuple[Self, str]:
+        """The run on the present images, and a description of the changes, empty if there are none.
 
         Images with the content of an earlier one keep their chains. A run whose batch was all of its images still uses
         all of them in every iteration.
         """
-        images = self.load()
-        changes = listing.changes(self.data(), images)
+        images, held_out = self._split()
+        changes = listing.changes(self.data(), images, held_out)
         if not changes:
-            return self, images, ""
+            return self, ""
         before, now = len(self.data().names), len(images)
         assert self.settings.batch_size is not None
         batch_size = now if self.settings.batch_size == before else min(self.settings.batch_size, now)
         run = dataclasses.replace(self, settings=dataclasses.replace(self.settings, batch_size=batch_size))
         run._configure(data={"fingerprint": images.fingerprint, "num_images": now})
         # Last: if the process is killed before, the images still count as changed, and all this is repeated.
-        listing.write(self.path / "data.json", images)
-        return run, images, changes
+        listing.write(self.path / "data.json", images, held_out)
+        return run, changes
 
     def load(self, data: str | None = None) -> ImageSet:
         """The images of a folder or a named set, by default the run's own, in this run's size and channels."""
@@ -198,8 +216,7 @@ class Run:
         device = choose_device(settings.device)
         learner, guard = build_learner(self.method, settings, device), Guard(active=settings.guard == "on")
         like = torch.zeros(1, *settings.shape, device=device)
-        digests = self.data().digests
-        state = saved.load(self.path / "checkpoints", learner, guard, digests, like, settings.seed)
+        state = saved.load(self.path / "checkpoints", learner, guard, self.data(), like, settings.seed)
         if state and state["versions"] != saved.versions():
             log.warning("%s: saved by other versions than these; results may differ in the last bits", self.path)
         return learner, guard

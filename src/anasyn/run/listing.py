@@ -14,35 +14,39 @@ MOST_NAMED = 8  # images in a message
 
 
 class Listing(NamedTuple):
-    """The names, digests and classes of the images, in order."""
+    """The names, digests and classes of the images, in order, and the digests of the held-out ones."""
 
     names: list[str]
     digests: list[str]
     labels: list[str] | None  # class names, if the data are a folder of class folders
+    held_out: list[str]
 
 
-def write(file: Path, images: ImageSet) -> None:
+def write(file: Path, images: ImageSet, held_out: ImageSet | None) -> None:
     """Writes the list of these images."""
-    replace(file, json.dumps({field: getattr(images, field) for field in Listing._fields}) + "\n")
+    labels = list(images.labels) if images.labels else None
+    content = Listing(list(images.names), list(images.digests), labels, list(held_out.digests) if held_out else [])
+    replace(file, json.dumps(content._asdict()) + "\n")
 
 
 def read(file: Path) -> Listing:
     """The images that a run began with; raises `InputError` if the file is missing or damaged."""
     try:
         content: dict[str, Any] = json.loads(file.read_text())
-        names, digests, labels = (content[field] for field in Listing._fields)
+        names, digests, labels, held_out = (content[field] for field in Listing._fields)
         lists = [each for each in (names, digests, labels) if each is not None]
-        if {type(x) for each in lists for x in each} != {str} or {len(each) for each in lists} != {len(names)}:
+        if {type(x) for each in (*lists, held_out) for x in each} != {str} or {len(x) for x in lists} != {len(names)}:
             raise TypeError("expected a name and a digest of each image")
-        return Listing(list(names), list(digests), labels and list(labels))
+        return Listing(list(names), list(digests), labels and list(labels), list(held_out))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
         raise InputError(f"{file}: not the list of a run's images ({cause})") from cause
 
 
-def changes(before: Listing, images: ImageSet) -> str:
+def changes(before: Listing, images: ImageSet, held_out: ImageSet | None) -> str:
     """The differences between these images and those that a run began with, by name; empty if there are none."""
     if list(images.digests) == before.digests:
-        return ""
+        same = list(held_out.digests if held_out else ()) == before.held_out
+        return "" if same else "other held-out images"
     then = dict(zip(before.names, before.digests, strict=True))
     now = dict(zip(images.names, images.digests, strict=True))
     kinds = {

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..learning import Guard, Learner, prime, restore, tensors_of
 from ..rng import derive
 from . import checkpoint
+from .listing import Listing
 
 __all__ = ["load", "save", "versions"]
 
@@ -39,7 +40,7 @@ def save(folder: Path, learner: Learner, guard: Guard, about: dict[str, Any]) ->
 
 
 def load(
-    folder: Path, learner: Learner, guard: Guard, digests: Sequence[str], like: Tensor, seed: int
+    folder: Path, learner: Learner, guard: Guard, images: Listing, like: Tensor, seed: int
 ) -> dict[str, Any] | None:
     """Restores a new learner and guard, in place, from the newest intact checkpoint, and returns its state.
 
@@ -47,8 +48,8 @@ def load(
 
     Args:
         folder: the run's ``checkpoints``.
-        digests: of the run's present images. An image whose content is that of an earlier one keeps its chains; the
-            chains of the others are started anew.
+        images: the run's present images. An image whose content is that of an earlier one keeps its chains; the
+            chains of the others are started anew, and those of held-out images if these have changed.
         like: one image, (1, c, H, W), with the dtype and device of all.
         seed: of the chains that are started anew.
 
@@ -70,8 +71,8 @@ def load(
         guard.load_state_dict(state["guard"])
         good = {name: tensor.to(like.device) for name, tensor in tensors.items() if name.startswith("good.")}
         guard.good = {name.removeprefix("good."): tensor for name, tensor in good.items()}
-        if state["data"]["digests"] != list(digests):
-            _move(learner, state["data"]["digests"], digests, like, seed)
+        if (state["data"]["digests"], state["data"]["held_out"]) != (images.digests, images.held_out):
+            _move(learner, state["data"]["digests"], images, like, seed)
             guard.good = {}  # the chains in it belong to other images
         return state
     if faults:
@@ -85,8 +86,9 @@ def _expected(
 ) -> dict[str, Tensor]:
     """The tensors that a checkpoint with this state must contain, by name; the learner allocates them."""
     try:
-        digests, fresh = state["data"]["digests"], guard.state_dict()
-        if not digests or not isinstance(digests, list) or {type(digest) for digest in digests} != {str}:
+        digests, held_out, fresh = state["data"]["digests"], state["data"]["held_out"], guard.state_dict()
+        lists = isinstance(digests, list) and isinstance(held_out, list)
+        if not lists or not digests or {type(digest) for digest in (*digests, *held_out)} != {str}:
             raise TypeError("digests: expected a string for each image")
         if not isinstance(state["versions"], dict):
             raise TypeError(f"versions: expected an object, got {state['versions']}")
@@ -94,21 +96,23 @@ def _expected(
             raise TypeError(f"guard: expected {fresh}, got {state['guard']}")
     except (KeyError, TypeError, AttributeError) as cause:
         raise InputError(f"{path / checkpoint.STATE}: not the state of a run of this version ({cause})") from cause
-    learner.begin(like, len(digests), rng=derive(seed, "chains", device=like.device))
+    learner.begin(like, len(digests), len(held_out), rng=derive(seed, "chains", device=like.device))
     if learner.optimizer:
         prime(learner.optimizer)
     tensors = tensors_of(learner)
     return tensors | ({f"good.{name}": tensor for name, tensor in tensors.items()} if guard.active else {})
 
 
-def _move(learner: Learner, before: Sequence[str], now: Sequence[str], like: Tensor, seed: int) -> None:
+def _move(learner: Learner, before: Sequence[str], images: Listing, like: Tensor, seed: int) -> None:
     """Assigns the chains to the present images by content, and starts those of the new images."""
+    now = images.digests
     places = defaultdict(list)
     for place, digest in enumerate(before):
         places[digest].append(place)
     moves = [(place, places[digest].pop(0)) for place, digest in enumerate(now) if places[digest]]
     kept = {name: tensor.clone() for name, tensor in learner.chains.state_dict().items()}
-    learner.begin(like, len(now), rng=derive(seed, "chains", learner.iteration, device=like.device))
+    rng = derive(seed, "chains", learner.iteration, device=like.device)
+    learner.begin(like, len(now), len(images.held_out), rng=rng)
     to, source = torch.tensor(moves, dtype=torch.long, device=like.device).view(-1, 2).T
     for name, tensor in learner.chains.state_dict().items():
         each = (len(now), -1, *tensor.shape[1:])  # the chains of an image are adjacent

@@ -15,7 +15,13 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 def advance(
-    run: Run, learner: Learner, guard: Guard, images: ImageSet, *, events: tuple[str, ...] = ()
+    run: Run,
+    learner: Learner,
+    guard: Guard,
+    images: ImageSet,
+    held_out: ImageSet | None = None,
+    *,
+    events: tuple[str, ...] = (),
 ) -> Generator[Record, None, None]:
     """Learns until the run's last iteration, yielding each iteration's record.
 
@@ -25,6 +31,7 @@ def advance(
         run: the run, whose directory is written to.
         learner, guard: from `Run.resume`.
         images: the training images.
+        held_out: images from which no weight is learned.
         events: added to those of the first record.
 
     Raises:
@@ -43,6 +50,7 @@ def advance(
         batch_size=settings.batch_size,
         schedule=linear_decay if settings.schedule == "linear" else constant,
         guard=guard,
+        held_out=held_out.pixels if held_out else None,
     )
     saved = time.monotonic()
     try:

@@ -1,0 +1,107 @@
+"""Parameter expansion: the generator's first layer absorbs the mean and the covariance of the inferred z."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..mcmc import WarmChains
+
+__all__ = ["expand", "expandable_layer", "shrunk_moments"]
+
+
+def expandable_layer(network: nn.Module, latent_dim: int) -> nn.Linear | None:
+    """The layer h = A z + b that alone reads z, if the network begins with one; None for any other network.
+
+    Whether it alone reads z is tried out: with A, b and z changed together as `expand` does, f(z) must stay the same.
+    """
+    layer = next((module for module in network.modules() if not list(module.children())), None)
+    if not isinstance(layer, nn.Linear) or layer.in_features != latent_dim or layer.bias is None:
+        return None
+    rng = torch.Generator().manual_seed(0)
+    z = torch.randn(4, latent_dim, generator=rng).to(layer.weight)
+    mean = torch.randn(latent_dim, generator=rng).to(layer.weight)
+    before = layer.weight.detach().clone(), layer.bias.detach().clone()
+    with torch.no_grad():
+        images = network(z)
+        layer.bias.add_(layer.weight @ mean)
+        layer.weight.div_(2)
+        moved = network(2 * (z - mean))
+        layer.weight.copy_(before[0])
+        layer.bias.copy_(before[1])
+    scale = float(images.abs().max())
+    return layer if torch.allclose(images, moved, rtol=1e-3, atol=1e-3 * scale) else None
+
+
+def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of z, (d,), and its covariance, shrunk towards a multiple of I, (d, d), in float64.
+
+        S = (1/n) Σ (z_i − μ)(z_i − μ)ᵀ,   m = tr(S)/d
+        Σ = (1 − ρ) S + ρ m I,   ρ = min(1, Σ_i ‖(z_i − μ)(z_i − μ)ᵀ − S‖² / n² ‖S − m I‖²)
+
+    ρ minimises the expected squared error of Σ, and vanishes as n grows. The scale m, a mean over n · d numbers, is
+    not shrunk.
+
+    Args:
+        z: (n, d).
+
+    Source: Ledoit and Wolf 2004, *A well-conditioned estimator for large-dimensional covariance matrices*.
+    """
+    z = z.double()
+    n, d = z.shape
+    mean = z.mean(0)
+    centred = z - mean
+    covariance = centred.T @ centred / n
+    target = covariance.trace() / d * torch.eye(d, dtype=z.dtype, device=z.device)
+    # Σ_i ‖c_i c_iᵀ − S‖² = Σ_i ‖c_i‖⁴ − n ‖S‖²
+    scatter = ((centred**2).sum(1) ** 2).sum() - n * (covariance**2).sum()
+    distance = ((covariance - target) ** 2).sum()
+    share = (scatter / n**2 / distance.clamp_min(torch.finfo(z.dtype).tiny)).clamp(0, 1)
+    return mean, (1 - share) * covariance + share * target
+
+
+@torch.no_grad()
+def expand(
+    layer: nn.Linear,
+    optimizer: torch.optim.Optimizer,
+    chains: WarmChains,
+    others: Sequence[WarmChains] = (),
+    *,
+    strength: float,
+) -> None:
+    """Replaces the prior N(0, I) by the N(μ, Σ) of the inferred z for a moment, and returns to N(0, I) by the layer.
+
+        A ← A Σ^{κ/2},   b ← b + κ A μ (the old A),   z_i ← Σ^{−κ/2} (z_i − κ μ)
+
+    f(z_i) stays the same for every image. Learning goes on as if it had always been in these coordinates: step sizes
+    are scaled by the geometric mean of Σ^{−κ/2}, and the optimiser's moments follow the gradient of A, which becomes
+    (G − κ g μᵀ) Σ^{−κ/2}, g being that of b.
+
+    Args:
+        layer: of `expandable_layer`.
+        optimizer: of the layer's weights.
+        chains: of all training images; μ and Σ are the shrunk moments of their positions.
+        others: chains whose positions are transformed too.
+        strength: κ, 1 for the whole way to N(0, I), less for a part of it.
+
+    Source: Liu, Rubin and Wu 1998, *Parameter expansion to accelerate EM: the PX-EM algorithm*.
+    """
+    mean, covariance = shrunk_moments(chains.positions)
+    values, vectors = torch.linalg.eigh(covariance)
+    root = (vectors * values ** (strength / 2)) @ vectors.T  # Σ^{κ/2}, symmetric
+    inverse = (vectors * values ** (-strength / 2)) @ vectors.T
+    mean = strength * mean
+    weight = layer.weight.double()
+    layer.bias.add_((weight @ mean).to(layer.bias))
+    layer.weight.copy_(weight @ root)
+    for each in (chains, *others):
+        each.positions.copy_((each.positions.double() - mean) @ inverse)
+        each.step_sizes *= (-strength / 2 * values.log().mean()).exp().to(each.step_sizes)
+    slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]
+    for name in ("exp_avg", "momentum_buffer"):
+        if isinstance(slots.get(name), Tensor):
+            moment = slots[name].double() - torch.outer(of_bias[name].double(), mean)
+            slots[name].copy_(moment @ inverse)
+    if isinstance(slots.get("exp_avg_sq"), Tensor):  # the square of a sum of terms taken as independent
+        square = slots["exp_avg_sq"].double() + torch.outer(of_bias["exp_avg_sq"].double(), mean**2)
+        slots["exp_avg_sq"].copy_(square @ inverse**2)

@@ -1,0 +1,95 @@
+"""What methods with a latent vector share: the settings of the generator's model, and how it is built."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import InputError
+from .settings import ChainSettings, Scale, setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ..learning import LearnedNoise
+    from ..models import Generator
+
+__all__ = ["LEARNED", "LatentSettings", "build_generator", "learned_noise"]
+
+LEARNED = "learned"
+SIGMA = 0.3  # where σ is not learned, and from where it is learned
+FEWEST_SPLIT = 100  # images of which a tenth is held out
+
+
+def parse_sigma(value: float | str) -> float | str:
+    """A number, or ``learned``; raises ValueError for anything else."""
+    if value == LEARNED:
+        return LEARNED
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not 1e-6 <= number <= 1e3:
+        raise ValueError("expected learned, or a finite number at least 1e-06 and at most 1000")
+    return number
+
+
+@dataclass(frozen=True)
+class LatentSettings(ChainSettings):
+    """The settings of methods that infer a latent vector z by MCMC."""
+
+    latent_dim: int | None = setting(None, "d, the dimension of z", "model", least=1, most=4096)
+    sigma: float | str | None = setting(
+        None,
+        "σ, standard deviation of a pixel's noise; learned: from held-out images, or from all if none are held out",
+        "model",
+        parse=parse_sigma,
+    )
+    sigma_floor: float = setting(0.02, "smallest σ that is learned", "model", least=1e-4, most=1e3)
+
+    def resolve(self, scale: Scale) -> Self:
+        hold_out = self.hold_out if self.hold_out is not None else 0.1 if scale.num_images >= FEWEST_SPLIT else 0.0
+        split = replace(self, hold_out=hold_out)
+        n = scale.num_images - split.num_held_out(scale.num_images)
+        batch = min(self.batch_size or (n if n <= 128 else 100), n)
+        resolved = split.filled(
+            scale,
+            batch_size=batch,
+            # The network memorises a few images: learned from their residuals, σ would fall to its floor.
+            sigma=LEARNED if hold_out else SIGMA,
+            latent_dim=2 if n <= 25 else 8 if n <= 100 else 32 if n <= 2000 else 64 if n <= 20_000 else 100,
+            # A chain that moves once an epoch has further to go than one that moves in every iteration.
+            num_steps=3 if batch == n else 5,
+            width=256 if n <= 20_000 else 384,
+            iterations=700 if batch == n else min(max(20 * math.ceil(n / batch), 700), 20_000),
+        )
+        if resolved.sigma == LEARNED and self.sigma_floor >= scale.spread:
+            expected = f"expected less than the pixels' own standard deviation, {scale.spread:.3g}"
+            raise InputError(f"sigma_floor: {expected}, where sigma is learned; got {self.sigma_floor:g}")
+        return resolved
+
+
+def build_generator(settings: LatentSettings, device: "torch.device", **options: Any) -> "Generator":
+    """The generator of resolved settings, with further options of `anasyn.Generator`."""
+    from ..models import Generator, networks
+    from .build import load_network
+
+    assert settings.latent_dim is not None
+    assert settings.width is not None
+    assert settings.sigma is not None
+    channels, height, width = settings.shape
+    if settings.network == "built-in":
+        doublings = 4 if min(height, width) >= 32 else 3
+        widths = [max(settings.width >> depth, 4) for depth in range(doublings)]
+        network: nn.Module = networks.deconv(settings.latent_dim, (height, width), widths, channels)
+    else:
+        network = load_network(settings, takes=(settings.latent_dim,), gives=settings.shape)
+    sigma = max(SIGMA, settings.sigma_floor) if settings.sigma == LEARNED else float(settings.sigma)
+    return Generator(network, settings.latent_dim, sigma, settings.precision, **options).to(device)
+
+
+def learned_noise(settings: LatentSettings) -> "LearnedNoise | None":
+    """Learns σ if these settings ask for it."""
+    from ..learning import LearnedNoise
+
+    return LearnedNoise(settings.sigma_floor) if settings.sigma == LEARNED else None
