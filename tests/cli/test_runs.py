@@ -3,14 +3,16 @@
 import html
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from anasyn.data import read_folder, to_float
 
-from ..commands import Command, refused, tree
+from ..commands import Command, refused, tree, warned
 
 pytestmark = pytest.mark.usefixtures("coarse_distances")
 
@@ -89,13 +91,13 @@ def test_interpolating_draws_what_is_asked_for(command: Command, generator: Path
     assert command("interpolate", generator, "--points", 1).status == 0
 
 
+COMPARED = {"swd", "kid", "precision", "recall", "density", "neighbourhood_coverage"}
+OF_SAMPLES = COMPARED | {"coverage_mse", "nearest_training_mse", "saturated_share"}
 MEASURES = {
-    "generator": {
-        "training_mse", "training_psnr", "z_max", "z_mean_square", "coverage_mse", "nearest_training_mse", "swd",
-    },
-    "descriptor": {"acceptance_rate", "pixel_max", "coverage_mse", "nearest_training_mse", "swd"},
-}  # fmt: skip
-HELD_OUT = {"generator": {"held_out_mse", "held_out_psnr", "held_out_swd"}, "descriptor": {"held_out_swd"}}
+    "generator": OF_SAMPLES | {"training_mse", "training_psnr", "z_max", "z_mean_square"},
+    "descriptor": OF_SAMPLES | {"acceptance_rate", "pixel_max"},
+}
+HELD_OUT = {"generator": {"held_out_mse", "held_out_psnr"}, "descriptor": set[str]()}
 
 
 @pytest.mark.parametrize("model", ["generator", "descriptor"])
@@ -108,12 +110,46 @@ def test_evaluating_prints_one_json_object(
     result = json.loads(done.out)
     assert set(result) == MEASURES[model]
     for measure in result.values():
-        assert set(measure) == {"value", "protocol"}
+        assert set(measure) - {"standard_error"} == {"value", "protocol"}
         assert isinstance(measure["value"], float)
-    more = json.loads(command("evaluate", run, "--data", cats).out)
-    assert set(more) == MEASURES[model] | HELD_OUT[model]
+    assert result["kid"]["standard_error"] > 0
+    again = command("evaluate", run, "--data", cats)
+    warned(again, "memorisation left out")  # since the held-out images are the training images
+    more = json.loads(again.out)
+    assert set(more) == MEASURES[model] | HELD_OUT[model] | {f"held_out_{name}" for name in COMPARED}
     assert {name: more[name] for name in result} == result
-    assert more["held_out_swd"]["value"] == result["swd"]["value"]  # the same images
+    for name in COMPARED:
+        assert more[f"held_out_{name}"]["value"] == result[name]["value"]  # the same images
+
+
+def test_evaluating_on_held_out_images(command: Command, generator: Path, tmp_path: Path) -> None:
+    """Of any size, and grey, but not a single one."""
+    folder = tmp_path / "held out"
+    command("data", "draw", "drawn-cats", folder, "--num", 6, "--size", 24, "--seed", 9)
+    for path in sorted(folder.iterdir())[:3]:
+        with Image.open(path) as image:
+            image.convert("L").resize((40, 30)).save(path)
+    done = command("evaluate", generator, "--data", folder)
+    assert (done.status, done.err) == (0, "")
+    measures = json.loads(done.out)
+    assert {"held_out_kid", "held_out_mse", "memorisation"} <= set(measures)
+    assert "6 held-out images that are no training images" in measures["memorisation"]["protocol"]
+    assert "training images" in measures["memorisation"]["meaning"]
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    refused(command("evaluate", generator, "--data", folder), folder, "only 1 usable image", "at least 2 are needed")
+
+
+def test_evaluating_in_a_feature_space_of_ones_own(
+    command: Command, generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_features.py").write_text("from torch import nn\n\n\ndef flat():\n    return nn.Flatten()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    measures = json.loads(command("evaluate", generator, "--features", "own_features:flat").out)
+    assert "by 768 features of own_features:flat" in measures["precision"]["protocol"]
+    refused(command("evaluate", generator, "--features", "own_features:none"), "features: ", "cannot be imported")
+    refused(command("evaluate", generator, "--features", "inception"), "features: expected random, pixels or package")
 
 
 @pytest.mark.parametrize("model", ["generator", "descriptor"])

@@ -46,6 +46,8 @@ def add(commands: Any) -> None:
 
     evaluating = of_run("evaluate", evaluate, "quality measures of a run, each with its protocol, as JSON")
     evaluating.add_argument("--data", metavar="DIR", help="held-out images")
+    compared = "to compare images by: random, pixels or package.module:function (random)"
+    evaluating.add_argument("--features", default="random", metavar="F", help=compared)
 
     diagnosing = of_run("diagnose", diagnose, "convergence of a run's chains: a verdict with its reasons")
     diagnosing.add_argument("--json", action="store_true", help="as JSON")
@@ -125,7 +127,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     run = Run.open(arguments.run)
     held_out = images_of(run, arguments.data) if arguments.data else None
-    print(json.dumps(evaluate(run, held_out), indent=2))
+    print(json.dumps(evaluate(run, held_out, arguments.features), indent=2))
     return 0
 
 

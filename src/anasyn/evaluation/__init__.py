@@ -1,22 +1,41 @@
 """Measures of a learned model, each with its protocol."""
 
 from .coverage import coverage, nearest_training
-from .distance import mse, nearest, psnr
+from .distance import mse, nearest, psnr, saturated_share
 from .evaluate import Measure, evenly
+from .features import FeatureSpace, PixelFeatures, RandomFeatures, feature_space, features
 from .inference import Inference, infer
+from .kernel_distance import KernelDistance, kernel_distance
+from .manifold import DensityCoverage, PrecisionRecall, density_coverage, expected_coverage, precision_recall
+from .memorisation import Memorisation, memorisation
 from .swd import SlicedWasserstein, sliced_wasserstein, swd_levels
 
 __all__ = [
+    "DensityCoverage",
+    "FeatureSpace",
     "Inference",
+    "KernelDistance",
     "Measure",
+    "Memorisation",
+    "PixelFeatures",
+    "PrecisionRecall",
+    "RandomFeatures",
     "SlicedWasserstein",
     "coverage",
+    "density_coverage",
     "evenly",
+    "expected_coverage",
+    "feature_space",
+    "features",
     "infer",
+    "kernel_distance",
+    "memorisation",
     "mse",
     "nearest",
     "nearest_training",
+    "precision_recall",
     "psnr",
+    "saturated_share",
     "sliced_wasserstein",
     "swd_levels",
 ]

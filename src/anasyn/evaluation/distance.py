@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ..data import as_float
 
-__all__ = ["mse", "nearest", "psnr"]
+__all__ = ["mse", "nearest", "psnr", "saturated_share"]
 
 CHUNK = 256  # images converted to floats at once
+SATURATED = 0.97  # |value| beyond which a pixel counts as saturated
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
@@ -26,6 +27,12 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 def psnr(mse: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, 10 log₁₀(2²/MSE), for images in [−1, 1]; ``mse`` may have any shape."""
     return 10 * torch.log10(4 / mse)
+
+
+def saturated_share(images: Tensor) -> float:
+    """The share of values, over pixels and channels, with |value| > 0.97; images as for `nearest`, at least one."""
+    counts = [(as_float(chunk).abs() > SATURATED).sum().item() for chunk in chunks(images, CHUNK)]
+    return sum(counts) / images.numel()
 
 
 def nearest(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:

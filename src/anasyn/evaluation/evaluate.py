@@ -1,7 +1,8 @@
 """The measures of a model, each with its protocol in words."""
 
+import logging
 from collections.abc import Callable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,16 +13,25 @@ from ..models import Descriptor, Generator
 from ..processor import frozen
 from ..rng import derive
 from .coverage import coverage, nearest_training
-from .distance import chunks, psnr
+from .distance import SATURATED, chunks, psnr, saturated_share
+from .features import FeatureSpace, feature_space, features
 from .inference import NUM_STARTS, infer
+from .kernel_distance import FEWEST, kernel_distance
+from .manifold import density_coverage, expected_coverage, precision_recall
+from .memorisation import memorisation
 from .swd import sliced_wasserstein, swd_levels
 
 __all__ = ["Measure", "against", "evaluate_chains", "evaluate_inference", "evaluate_samples", "evenly"]
 
+log = logging.getLogger(__name__)
+
 NUM_SAMPLES = 512
 MAX_INFERRED = 256  # images whose z is inferred, which takes about 0.05 s each at 64 × 64 on two cores
 MAX_COMPARED = 512  # images that the samples are compared with
+MAX_LEARNED = 2048  # training images among which copies are looked for
 BATCH_SIZE = 64  # images synthesised at once
+K_PRECISION, K_DENSITY = 3, 5  # nearest neighbours, as their authors have them
+SIGNIFICANT = 3  # |z| of the test of memorisation
 
 
 class Measure(TypedDict):
@@ -29,6 +39,8 @@ class Measure(TypedDict):
 
     value: float
     protocol: str
+    standard_error: NotRequired[float]
+    meaning: NotRequired[str]  # what this value says, in a sentence
 
 
 def evaluate_inference(
@@ -107,8 +119,19 @@ def evenly(num: int, most: int) -> Tensor:
     return torch.linspace(0, num - 1, min(num, most), dtype=torch.float64).round().long()
 
 
-def against(samples: Tensor, what: str, images: Tensor, held_out: Tensor | None, seed: int) -> dict[str, Measure]:
-    """The measures that compare samples, uint8, described by ``what``, with the training and the held-out images."""
+def against(
+    samples: Tensor, what: str, images: Tensor, held_out: Tensor | None, seed: int, space: FeatureSpace | None = None
+) -> dict[str, Measure]:
+    """The measures that compare samples, uint8, described by ``what``, with the training and the held-out images.
+
+    A measure that needs more images than there are is left out; a warning says so.
+
+    Args:
+        samples, images, held_out: uint8, (·, c, H, W).
+        what: the samples in words.
+        seed: determines the sliced Wasserstein distance's patches and directions.
+        space: in which neighbours and the kernel distance are computed; by default the random network's.
+    """
     chosen, which = _choose(images, MAX_COMPARED, "training images")
     levels = min(3, swd_levels(min(images.shape[2:])))
     scale = f"mean over {levels} level{'s' if levels > 1 else ''} of the pyramid"
@@ -118,14 +141,78 @@ def against(samples: Tensor, what: str, images: Tensor, held_out: Tensor | None,
         return _measure(sliced_wasserstein(samples, chosen, levels=levels, seed=seed).mean, protocol)
 
     error = "Mean squared error in [−1, 1] of the nearest of"
+    saturated = f"Share of values with |value| > {SATURATED} of {what}; {saturated_share(chosen):.2g} of {which}."
     measures = {
         "coverage_mse": _measure(coverage(chosen, samples), f"{error} {what}, mean over {which}."),
         "nearest_training_mse": _measure(nearest_training(samples, chosen), f"{error} {which}, mean over {what}."),
+        "saturated_share": _measure(saturated_share(samples), saturated),
         "swd": swd(chosen, which),
     }
+    space = space or feature_space("random", (images.shape[1], images.shape[2], images.shape[3]))
+    x = features(space.network, samples)
+    measures |= _in_features(x, what, features(space.network, chosen), which, space.words)
     if held_out is not None:
-        measures["held_out_swd"] = swd(*_choose(held_out, MAX_COMPARED, "held-out images"))
+        chosen, which = _choose(held_out, MAX_COMPARED, "held-out images")
+        measures["held_out_swd"] = swd(chosen, which)
+        found = _in_features(x, what, features(space.network, chosen), which, space.words, "held_out_")
+        measures |= found | _of_copies(x, what, images, held_out, space)
     return measures
+
+
+def _in_features(x: Tensor, what: str, y: Tensor, which: str, space: str, prefix: str = "") -> dict[str, Measure]:
+    """The measures of samples with features x, (m, k), by images with features y, (n, k)."""
+    m, n = len(x), len(y)
+    measures: dict[str, Measure] = {}
+    where = f"{what} and {which}, by {space}"
+    if _enough("kid", prefix, min(m, n), FEWEST):
+        kid = kernel_distance(x, y)
+        protocol = f"Kernel distance (KID): squared maximum mean discrepancy, kernel (x·y/d + 1)³, of {where}. "
+        protocol += "Estimated without bias, 0 on average for the same distribution; standard error by the jackknife."
+        measures["kid"] = _measure(kid.value, protocol) | {"standard_error": kid.standard_error}
+    if _enough("precision and recall", prefix, min(m, n), K_PRECISION + 1):
+        precision, recall = precision_recall(x, y, k=K_PRECISION)
+        ball = f"within the distance to its {K_PRECISION}rd nearest neighbour among the"
+        measures["precision"] = _measure(precision, f"Share of samples that some image has {ball} images: {where}.")
+        measures["recall"] = _measure(recall, f"Share of images that some sample has {ball} samples: {where}.")
+    if _enough("density and neighbourhood_coverage", prefix, n, K_DENSITY + 1):
+        density, covered = density_coverage(x, y, k=K_DENSITY)
+        ball = f"within the distance to its {K_DENSITY}th nearest neighbour among the images"
+        protocol = f"Samples that an image has {ball}, relative to those expected of the same distribution: {where}."
+        measures["density"] = _measure(density, protocol)
+        expected = f"{expected_coverage(m, n, K_DENSITY):.3f} expected of the same distribution"
+        protocol = f"Share of images that have a sample {ball}, {expected}: {where}."
+        measures["neighbourhood_coverage"] = _measure(covered, protocol)
+    return {f"{prefix}{name}": measure for name, measure in measures.items()}
+
+
+def _of_copies(x: Tensor, what: str, images: Tensor, held_out: Tensor, space: FeatureSpace) -> dict[str, Measure]:
+    """The test of memorisation of samples with features x by the held-out images that are no training images."""
+    learned = {hash(image.cpu().numpy().tobytes()) for image in images}
+    new = held_out[[hash(image.cpu().numpy().tobytes()) not in learned for image in held_out]]
+    reach = (3 * len(x) * len(new) / (len(x) + len(new) + 1)) ** 0.5  # the largest |z| of so many
+    if reach < SIGNIFICANT:
+        log.warning("memorisation left out: %d samples and %d new images are too few to tell", len(x), len(new))
+        return {}
+    chosen, which = _choose(new, MAX_COMPARED, "held-out images that are no training images")
+    training, among = _choose(images, MAX_LEARNED, "training images")
+    h, y = features(space.network, chosen), features(space.network, training)
+    found = memorisation(x, h, y)
+    compared = f"distances to the nearest of {among} of {what} and of {which}, by {space.words}"
+    protocol = f"z-score of the Mann–Whitney test of {compared}. N(0, 1) without memorisation, negative with copies."
+    pairs = f"in {found.nearer:.0%} of pairs a sample is nearer to the training images than a held-out image"
+    if found.z < -SIGNIFICANT:
+        meaning = f"The samples copy training images: {pairs}."
+    elif found.z > SIGNIFICANT:
+        meaning = f"The samples lie farther from the training images than real images do: {pairs}."
+    else:
+        meaning = f"No sign that the samples copy training images: {pairs}."
+    return {"memorisation": _measure(found.z, protocol) | {"meaning": meaning}}
+
+
+def _enough(names: str, prefix: str, num: int, least: int) -> bool:
+    if num < least:
+        log.warning("%s left out%s: %d images, at least %d needed", names, " (held-out)" if prefix else "", num, least)
+    return num >= least
 
 
 def _choose(images: Tensor, most: int, what: str) -> tuple[Tensor, str]:
@@ -137,4 +224,4 @@ def _choose(images: Tensor, most: int, what: str) -> tuple[Tensor, str]:
 
 
 def _measure(value: Tensor | float, protocol: str) -> Measure:
-    return {"value": torch.as_tensor(value).double().mean().item(), "protocol": protocol}
+    return {"value": torch.as_tensor(value, dtype=torch.float64).mean().item(), "protocol": protocol}

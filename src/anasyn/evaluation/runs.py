@@ -10,6 +10,7 @@ from ..rng import derive
 from ..run import Run
 from .distance import psnr
 from .evaluate import Measure, against, evaluate_chains, evaluate_inference, evaluate_samples, evenly
+from .features import feature_space
 from .inference import NUM_STARTS, infer
 
 __all__ = ["evaluate", "reconstruct"]
@@ -17,12 +18,18 @@ __all__ = ["evaluate", "reconstruct"]
 MAX_SYNTHESIZED = 512
 
 
-def evaluate(run: Run, held_out: ImageSet | None = None) -> dict[str, Measure]:
+def evaluate(run: Run, held_out: ImageSet | None = None, features: str = "random") -> dict[str, Measure]:
     """Every measure of a run, on its own images and on held-out ones, by default those that it keeps aside.
 
+    Args:
+        run: with a checkpoint.
+        held_out: other images than those that the run keeps aside.
+        features: of a `feature_space`.
+
     Raises:
-        InputError: the run's images are gone or have changed.
+        InputError: the run's images are gone or have changed, or there are no such features.
     """
+    space = feature_space(features, run.settings.shape)
     images, kept_aside = run.split_images()
     held_out = held_out or kept_aside
     pixels, others = images.pixels, held_out.pixels if held_out else None
@@ -45,7 +52,7 @@ def evaluate(run: Run, held_out: ImageSet | None = None) -> dict[str, Measure]:
             return method.sample(learner, num, lambda: images, rng)
 
         samples, what = evaluate_samples(draw, method.sampled, seed)
-    return measures | against(samples, what, pixels, others, seed)
+    return measures | against(samples, what, pixels, others, seed, space)
 
 
 def reconstruct(run: Run, images: ImageSet) -> tuple[dict[str, Any], Tensor]:

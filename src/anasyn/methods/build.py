@@ -3,7 +3,8 @@
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from ..rng import derive
 from .method import Method
 from .settings import ChainSettings, Settings
 
-__all__ = ["build_learner", "kernel", "load_network", "optimizer"]
+__all__ = ["build_learner", "kernel", "load_function", "load_network", "optimizer"]
 
 MISTAKES = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)  # raised by a user's network or its module
 NUM_TRIED = 8  # inputs of a user's network: with fewer, dropout might drop the same twice
@@ -46,10 +47,31 @@ def optimizer(settings: ChainSettings, model: nn.Module) -> torch.optim.Optimize
     return torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.beta1)
 
 
+def load_function(option: str, name: str, others: str) -> Callable[..., Any]:
+    """The user's function named ``package.module:function``; modules are also imported from the current directory.
+
+    Args:
+        option: the setting or option that names it, for the messages.
+        name: the function.
+        others: the values besides a function that the option may have, for the messages.
+
+    Raises:
+        InputError: the name has another form, or there is no such function.
+    """
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise InputError(f"{option}: expected {others} or package.module:function, got {name!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return found
+    except (ImportError, SyntaxError, *MISTAKES) as cause:
+        raise InputError(f"{option}: {name} cannot be imported ({cause})") from cause
+
+
 def load_network(settings: ChainSettings, *, takes: Sequence[int], gives: Sequence[int]) -> nn.Module:
     """The network that the user's function, named by the setting ``network``, returns when called with the settings.
-
-    Modules are also imported from the current directory.
 
     Args:
         settings: resolved settings.
@@ -59,15 +81,7 @@ def load_network(settings: ChainSettings, *, takes: Sequence[int], gives: Sequen
         InputError: there is no such function, it returns no module, or the module does not map (n, *takes) to
             (n, *gives) row by row: with batch normalisation or dropout there would be no density of a single image.
     """
-    name, _, function = settings.network.partition(":")
-    if not name or not function:
-        raise InputError(f"network: expected built-in or package.module:function, got {settings.network!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        make = getattr(importlib.import_module(name), function)
-    except (ImportError, SyntaxError, *MISTAKES) as cause:
-        raise InputError(f"network: {settings.network} cannot be imported ({cause})") from cause
+    make = load_function("network", settings.network, "built-in")
     try:
         network = make(settings)
     except MISTAKES as cause:
