@@ -1,7 +1,7 @@
 """The measures of a model, each with its protocol in words."""
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -25,10 +25,11 @@ BATCH_SIZE = 64  # images synthesised at once
 
 
 class Measure(TypedDict):
-    """A number, and how it was measured."""
+    """A number, how it was measured, and why it cannot be trusted if it cannot."""
 
     value: float
     protocol: str
+    warning: NotRequired[str]
 
 
 def evaluate_inference(

@@ -56,7 +56,7 @@ def geometric_schedule(num_temperatures: int, scale: float) -> Tensor:
         num_temperatures: T ≥ 1.
         scale: a > 0, of the order of λ: for instance the standard deviation of ℓ under the reference.
 
-    Source: Gelman and Meng 1998, *Simulating normalizing constants*, §4, for the optimal path's constant speed.
+    Source: Gelman and Meng 1998, *Simulating normalizing constants*, for the optimal path's constant speed.
     """
     if num_temperatures < 1:
         raise ValueError(f"num_temperatures: expected at least 1, got {num_temperatures}")
