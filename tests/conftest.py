@@ -42,11 +42,14 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def coarse_distances() -> Iterator[None]:
-    """Sliced Wasserstein distances of a quarter of the patches along a quarter of the directions, and so faster."""
-    from anasyn.evaluation import sliced_wasserstein
+    """Sliced Wasserstein distances of a quarter of the patches along a quarter of the directions, and likelihoods by
+    few temperatures, and so faster."""
+    from anasyn.evaluation import bounding, sliced_wasserstein
 
     defaults = sliced_wasserstein.__kwdefaults__
     with pytest.MonkeyPatch.context() as patch:
         for name in ("num_patches", "num_directions"):
             patch.setitem(defaults, name, defaults[name] // 4)
+        patch.setattr(bounding, "MAX_TEMPERATURES", 16)
+        patch.setattr(bounding, "MAX_IMAGES", 8)
         yield

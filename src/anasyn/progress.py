@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .learning import Record
 
-__all__ = ["show"]
+__all__ = ["counter", "show"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -21,6 +21,21 @@ def show(records: Iterable["Record"], total: int, *, quiet: bool) -> Iterator["R
         yield from _progress_bar(records, total)
     else:
         yield from _plain_lines(records, total)
+
+
+def counter(what: str) -> Callable[[int, int], None]:
+    """A function of the steps done and the steps in all, which prints a line every few seconds with the time left."""
+    began = shown = time.monotonic()
+
+    def count(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown > SECONDS_BETWEEN_LINES:
+            left = (now - began) / done * (total - done)
+            print(f"{what}  {done}/{total}  {left:.0f} s left", file=sys.stderr, flush=True)
+            shown = now
+
+    return count
 
 
 def _progress_bar(records: Iterable["Record"], total: int) -> Iterator["Record"]:

@@ -93,8 +93,9 @@ def test_interpolating_draws_what_is_asked_for(command: Command, generator: Path
 
 COMPARED = {"swd", "kid", "precision", "recall", "density", "neighbourhood_coverage"}
 OF_SAMPLES = COMPARED | {"coverage_mse", "nearest_training_mse", "saturated_share"}
+LIKELIHOOD = {"log_likelihood", "bits_per_dimension", "log_likelihood_bracket", "log_likelihood_ess"}
 MEASURES = {
-    "generator": OF_SAMPLES | {"training_mse", "training_psnr", "z_max", "z_mean_square"},
+    "generator": OF_SAMPLES | {"training_mse", "training_psnr", "z_max", "z_mean_square"} | LIKELIHOOD,
     "descriptor": OF_SAMPLES | {"acceptance_rate", "pixel_max"},
 }
 HELD_OUT = {"generator": {"held_out_mse", "held_out_psnr"}, "descriptor": set[str]()}
@@ -110,14 +111,15 @@ def test_evaluating_prints_one_json_object(
     result = json.loads(done.out)
     assert set(result) == MEASURES[model]
     for measure in result.values():
-        assert set(measure) - {"standard_error"} == {"value", "protocol"}
+        assert set(measure) - {"standard_error", "warning"} == {"value", "protocol"}
         assert isinstance(measure["value"], float)
     assert result["kid"]["standard_error"] > 0
     again = command("evaluate", run, "--data", cats)
     warned(again, "memorisation left out")  # since the held-out images are the training images
     more = json.loads(again.out)
     assert set(more) == MEASURES[model] | HELD_OUT[model] | {f"held_out_{name}" for name in COMPARED}
-    assert {name: more[name] for name in result} == result
+    kept = result.keys() - {"log_likelihood", "bits_per_dimension"}  # these are of held-out images if there are any
+    assert {name: more[name] for name in kept} == {name: result[name] for name in kept}
     for name in COMPARED:
         assert more[f"held_out_{name}"]["value"] == result[name]["value"]  # the same images
 
@@ -150,6 +152,19 @@ def test_evaluating_in_a_feature_space_of_ones_own(
     assert "by 768 features of own_features:flat" in measures["precision"]["protocol"]
     refused(command("evaluate", generator, "--features", "own_features:none"), "features: ", "cannot be imported")
     refused(command("evaluate", generator, "--features", "inception"), "features: expected random, pixels or package")
+
+
+def test_the_likelihood_is_of_held_out_images_where_there_are_any(
+    command: Command, cats: Path, generator: Path
+) -> None:
+    for options, which in [((), "training images"), (("--data", cats), "held-out images")]:
+        result = json.loads(command("evaluate", generator, "--fast", *options).out)
+        for name in ("log_likelihood", "bits_per_dimension", "log_likelihood_ess"):
+            assert f"6 {which}" in result[name]["protocol"]
+        assert "simulated" in result["log_likelihood_bracket"]["protocol"]
+        told = [name for name in result if "warning" in result[name]]
+        trusted = "Trusted" in result["log_likelihood"]["protocol"]
+        assert trusted == (not told)  # never a number without its verdict
 
 
 @pytest.mark.parametrize("model", ["generator", "descriptor"])

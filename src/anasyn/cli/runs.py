@@ -48,6 +48,7 @@ def add(commands: Any) -> None:
     evaluating.add_argument("--data", metavar="DIR", help="held-out images")
     compared = "to compare images by: random, pixels or package.module:function (random)"
     evaluating.add_argument("--features", default="random", metavar="F", help=compared)
+    evaluating.add_argument("--fast", action="store_true", help="a likelihood of fewer chains, within a minute")
 
     diagnosing = of_run("diagnose", diagnose, "convergence of a run's chains: a verdict with its reasons")
     diagnosing.add_argument("--json", action="store_true", help="as JSON")
@@ -123,11 +124,13 @@ def interpolate(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Prints every quality measure of the run as one JSON object."""
     from ..evaluation.runs import evaluate
+    from ..progress import counter
     from ..run import Run
 
     run = Run.open(arguments.run)
     held_out = images_of(run, arguments.data) if arguments.data else None
-    print(json.dumps(evaluate(run, held_out, arguments.features), indent=2))
+    measures = evaluate(run, held_out, features=arguments.features, fast=arguments.fast, progress=counter("likelihood"))
+    print(json.dumps(measures, indent=2))
     return 0
 
 

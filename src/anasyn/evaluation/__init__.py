@@ -1,34 +1,44 @@
 """Measures of a learned model, each with its protocol."""
 
+from .bounding import evaluate_likelihood
 from .coverage import coverage, nearest_training
 from .distance import mse, nearest, psnr, saturated_share
 from .evaluate import Measure, evenly
 from .features import FeatureSpace, PixelFeatures, RandomFeatures, feature_space, features
 from .inference import Inference, infer
 from .kernel_distance import KernelDistance, kernel_distance
+from .likelihood import Bracket, LowerBound, bits_per_dimension, bracket, dequantise, log_likelihood, log_normalizer
 from .manifold import DensityCoverage, PrecisionRecall, density_coverage, expected_coverage, precision_recall
 from .memorisation import Memorisation, memorisation
 from .swd import SlicedWasserstein, sliced_wasserstein, swd_levels
 
 __all__ = [
+    "Bracket",
     "DensityCoverage",
     "FeatureSpace",
     "Inference",
     "KernelDistance",
+    "LowerBound",
     "Measure",
     "Memorisation",
     "PixelFeatures",
     "PrecisionRecall",
     "RandomFeatures",
     "SlicedWasserstein",
+    "bits_per_dimension",
+    "bracket",
     "coverage",
     "density_coverage",
+    "dequantise",
+    "evaluate_likelihood",
     "evenly",
     "expected_coverage",
     "feature_space",
     "features",
     "infer",
     "kernel_distance",
+    "log_likelihood",
+    "log_normalizer",
     "memorisation",
     "mse",
     "nearest",

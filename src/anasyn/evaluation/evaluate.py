@@ -35,12 +35,13 @@ SIGNIFICANT = 3  # |z| of the test of memorisation
 
 
 class Measure(TypedDict):
-    """A number, and how it was measured."""
+    """A number, how it was measured, and why it cannot be trusted if it cannot."""
 
     value: float
     protocol: str
     standard_error: NotRequired[float]
     meaning: NotRequired[str]  # what this value says, in a sentence
+    warning: NotRequired[str]
 
 
 def evaluate_inference(

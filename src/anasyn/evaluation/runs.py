@@ -8,6 +8,7 @@ from torch import Tensor
 from ..data import ImageSet, to_float
 from ..rng import derive
 from ..run import Run
+from .bounding import FAST_SECONDS, SECONDS, Progress, evaluate_likelihood
 from .distance import psnr
 from .evaluate import Measure, against, evaluate_chains, evaluate_inference, evaluate_samples, evenly
 from .features import feature_space
@@ -18,13 +19,22 @@ __all__ = ["evaluate", "reconstruct"]
 MAX_SYNTHESIZED = 512
 
 
-def evaluate(run: Run, held_out: ImageSet | None = None, features: str = "random") -> dict[str, Measure]:
+def evaluate(
+    run: Run,
+    held_out: ImageSet | None = None,
+    *,
+    features: str = "random",
+    fast: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Measure]:
     """Every measure of a run, on its own images and on held-out ones, by default those that it keeps aside.
 
     Args:
         run: with a checkpoint.
-        held_out: other images than those that the run keeps aside.
+        held_out: other images than those that the run keeps aside; the likelihood is that of held-out images, if any.
         features: of a `feature_space`.
+        fast: a likelihood of fewer chains and temperatures, within a minute instead of five.
+        progress: called while the likelihood is computed.
 
     Raises:
         InputError: the run's images are gone or have changed, or there are no such features.
@@ -52,6 +62,12 @@ def evaluate(run: Run, held_out: ImageSet | None = None, features: str = "random
             return method.sample(learner, num, lambda: images, rng)
 
         samples, what = evaluate_samples(draw, method.sampled, seed)
+    if method.likelihood:
+        chosen, which = (pixels, "training images") if others is None else (others, "held-out images")
+        seconds = FAST_SECONDS if fast else SECONDS
+        measures |= evaluate_likelihood(
+            method.likelihood(learner), chosen, which, seed=seed, seconds=seconds, progress=progress
+        )
     return measures | against(samples, what, pixels, others, seed, space)
 
 

@@ -1,6 +1,17 @@
 """Markov chain Monte Carlo for any log-density: kernels, loops over steps, step-size adaptation, and chains."""
 
 from .adaptation import Stability, adapt, stability, warm_up
+from .annealing import (
+    Path,
+    anneal_forward,
+    anneal_reverse,
+    effective_sample_size,
+    geometric_schedule,
+    log_mean_exp,
+    log_mean_exp_error,
+    pilot,
+    sigmoid_schedule,
+)
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
 from .hmc import HMC, leapfrog
 from .kernel import Info, Kernel, LogDensity, State, draws, init, run
@@ -15,17 +26,26 @@ __all__ = [
     "Kernel",
     "Langevin",
     "LogDensity",
+    "Path",
     "PersistentChains",
     "Stability",
     "State",
     "WarmChains",
     "adapt",
+    "anneal_forward",
+    "anneal_reverse",
     "draws",
+    "effective_sample_size",
+    "geometric_schedule",
     "init",
     "leapfrog",
+    "log_mean_exp",
+    "log_mean_exp_error",
     "mean_image",
+    "pilot",
     "reference_noise",
     "run",
+    "sigmoid_schedule",
     "stability",
     "uniform_noise",
     "warm_up",

@@ -74,4 +74,5 @@ GENERATOR = Method(
     sample=sample,
     sampled="f(z) at random z ~ N(0, I)",
     infer=infer,
+    likelihood=lambda learner: learner.model,
 )

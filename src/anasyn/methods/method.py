@@ -48,7 +48,7 @@ class Synthesis(Protocol):
 class Method:
     """A way of learning a model of images. All differences between models are stated here.
 
-    Commands, figures, the evaluation and the diagnosis ask for abilities (``sample``, ``infer``, ``synthesise``), never
+    Commands, figures, the evaluation and the diagnosis ask for abilities (``sample``, ``infer``, …), never
     for the kind of model. An ability that a method lacks is None.
 
     Args:
@@ -60,6 +60,7 @@ class Method:
         sampled: a description of these images in a few words.
         infer: learner → the model and the inferred z; for methods with a latent vector.
         synthesise: learner → the density and its chains; for methods that sample images by MCMC.
+        likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
     """
 
     name: str
@@ -70,3 +71,4 @@ class Method:
     sampled: str
     infer: Callable[[Any], Latents] | None = None
     synthesise: Callable[[Any], Synthesis] | None = None
+    likelihood: "Callable[[Any], Generator] | None" = None

@@ -1,0 +1,190 @@
+"""The measures of a generator's likelihood: how many chains a time budget allows, and whether the result is trusted."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import mcmc
+from ..data import to_float
+from ..models import Generator
+from ..processor import frozen
+from ..rng import derive, standard_normal
+from .evaluate import Measure, evenly
+from .likelihood import (
+    CHAINS_AT_ONCE,
+    PILOT_CHAINS,
+    Bracket,
+    DrawPrior,
+    LowerBound,
+    bits_per_dimension,
+    bracket,
+    dequantise,
+    log_likelihood,
+)
+
+__all__ = ["Plan", "evaluate_likelihood", "plan", "warning"]
+
+SECONDS, FAST_SECONDS = 240.0, 40.0  # of chains, without what a command does beside them
+NUM_CHAINS = 8
+MIN_IMAGES, MAX_IMAGES = 8, 64
+MIN_TEMPERATURES, MAX_TEMPERATURES = 16, 1024
+
+WIDEST = 5.0  # nats, the widest bracket that is trusted
+LEAST_SIZE, LARGEST_SHARE = 2.0, 0.1  # at most this share of the images may have a smaller effective sample size
+
+Progress = Callable[[int, int], None]
+"""Transitions done, and in all."""
+
+
+class Plan(NamedTuple):
+    """What is computed: real and simulated images, chains of each, and temperatures."""
+
+    num_images: int
+    num_simulated: int
+    num_chains: int
+    num_temperatures: int
+
+    @property
+    def num_transitions(self) -> int:
+        """Calls of the kernel: pilot and forward chains of all images, reverse chains of the simulated ones."""
+        at_once = max(CHAINS_AT_ONCE // self.num_chains, 1)
+        batches = 2 * -(-self.num_images // at_once) + 3 * -(-self.num_simulated // at_once)
+        return batches * (self.num_temperatures - 1)
+
+
+def plan(model: Generator, images: Tensor, seconds: float) -> Plan:
+    """What can be computed in about ``seconds``, after timing the gradient of log p(Y, z) in this process.
+
+    Temperatures come first, in powers of two up to `MAX_TEMPERATURES`, since they narrow the bracket; then images.
+
+    Args:
+        model: the generator.
+        images: the real images, floats, at least one.
+        seconds: the budget.
+    """
+    batch = images[torch.arange(CHAINS_AT_ONCE // 2, device=images.device) % len(images)]
+    z = standard_normal(images.new_empty(len(batch), model.latent_dim), derive(0, "timing", device=images.device))
+    durations = []
+    with frozen(model):
+        for _ in range(3):
+            began = time.perf_counter()
+            mcmc.init(lambda z: model.log_joint(z, batch), z, 1.0).gradient.sum().item()  # waits for the device
+            durations.append(time.perf_counter() - began)
+    gradients = seconds / min(durations) * len(batch)
+    num_images = min(MIN_IMAGES, len(images))
+    while True:
+        simulated = max(num_images // 2, 4)
+        of_a_temperature = num_images * (NUM_CHAINS + PILOT_CHAINS) + simulated * (2 * NUM_CHAINS + PILOT_CHAINS)
+        affordable = max(gradients / of_a_temperature, 1)
+        larger = min(2 * num_images, MAX_IMAGES, len(images))
+        if affordable < 2 * MAX_TEMPERATURES or larger == num_images:
+            break
+        num_images = larger
+    temperatures = min(max(1 << int(math.log2(affordable)), MIN_TEMPERATURES), MAX_TEMPERATURES)
+    return Plan(num_images, simulated, NUM_CHAINS, temperatures)
+
+
+def warning(found: LowerBound, simulated: Bracket) -> str | None:
+    """Why the log-likelihood cannot be trusted, in a sentence, or None if it can."""
+    reasons = []
+    width = (simulated.upper - simulated.lower).mean().item()
+    if not width <= WIDEST:
+        reasons.append(f"the bracket on simulated images is {width:.1f} nats wide, above {WIDEST:g}")
+    share = (found.effective_sample_size < LEAST_SIZE).double().mean().item()
+    if share > LARGEST_SHARE:
+        reasons.append(f"of {share:.0%} of the images a single chain outweighs the others (effective size below 2)")
+    return f"Not to be trusted: {'; '.join(reasons)}." if reasons else None
+
+
+def evaluate_likelihood(
+    model: Generator,
+    pixels: Tensor,
+    what: str,
+    *,
+    seed: int,
+    seconds: float = SECONDS,
+    log_prior_normalizer: float = 0.0,
+    draw_prior: DrawPrior | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Measure]:
+    """The log-likelihood, bits per dimension, bracket and effective sample size; a warning with all if one is due.
+
+    Args:
+        model: the generator.
+        pixels: uint8 (n, c, H, W).
+        what: these images in words, such as ``"held-out images"``.
+        seed: determines every random number, but not the plan, which depends on the speed of the machine.
+        seconds: a budget of time, from which the numbers of images, chains and temperatures follow.
+        log_prior_normalizer: as for `log_likelihood`.
+        draw_prior: as for `bracket`.
+        progress: called after every transition.
+    """
+    device = next(model.parameters()).device
+    chosen = pixels[evenly(len(pixels), MAX_IMAGES)].to(device)
+    numbers = plan(model, to_float(chosen), seconds)
+    chosen = pixels[evenly(len(pixels), numbers.num_images)].to(device)
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, numbers.num_transitions)
+
+    images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
+    chains, temperatures = numbers.num_chains, numbers.num_temperatures
+    found = log_likelihood(
+        model,
+        images,
+        num_chains=chains,
+        num_temperatures=temperatures,
+        log_prior_normalizer=log_prior_normalizer,
+        rng=derive(seed, "evaluate likelihood", device=device),
+        progress=tick,
+    )
+    simulated = bracket(
+        model,
+        images[:1],
+        num_images=numbers.num_simulated,
+        num_chains=chains,
+        num_temperatures=temperatures,
+        log_prior_normalizer=log_prior_normalizer,
+        draw_prior=draw_prior,
+        rng=derive(seed, "evaluate bracket", device=device),
+        progress=tick,
+    )
+    how = f"annealed importance sampling, {chains} chains of {temperatures} temperatures an image (seed {seed})"
+    over = f"over {len(images)} of the {len(pixels):,} {what}"
+    bits = bits_per_dimension(found.value, images[0].numel())
+    width = simulated.upper - simulated.lower
+    error = width.std().item() / len(width) ** 0.5
+    untrusted = warning(found, simulated)
+    verdict = "" if untrusted else " Trusted: the bracket is narrow and no chain outweighs the others."
+    sides = f"lower {simulated.lower.mean():.2f}, upper {simulated.upper.mean():.2f}"
+    noise = "uniform noise of one grey level added"
+
+    def measure(value: Tensor, protocol: str) -> Measure:
+        known: Measure = {"value": value.double().mean().item(), "protocol": protocol}
+        return known | {"warning": untrusted} if untrusted else known
+
+    return {
+        "log_likelihood": measure(
+            found.value,
+            f"Lower bound of log p(Y) in nats, Y in [−1, 1] with {noise}, mean {over}: {how}.{verdict}",
+        ),
+        "bits_per_dimension": measure(
+            bits, f"−log p(Y)/(D ln 2) + log₂ 127.5, an upper bound, Y with {noise}, mean {over}: {how}.{verdict}"
+        ),
+        "log_likelihood_bracket": measure(
+            width,
+            f"Upper minus lower bound of log p(Y) in nats ({sides}; standard error {error:.2f}), mean over "
+            f"{len(width)} images simulated by the model: bidirectional {how}.",
+        ),
+        "log_likelihood_ess": measure(
+            found.effective_sample_size, f"Effective sample size of an image's {chains} weights, mean {over}: {how}."
+        ),
+    }

@@ -1,0 +1,295 @@
+"""The log-likelihood of a generator by annealed importance sampling, bounded from below and from above."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import mcmc
+from ..models import Generator
+from ..processor import frozen
+from ..rng import standard_normal, uniform
+from .distance import chunks
+
+__all__ = [
+    "Bracket",
+    "LowerBound",
+    "bits_per_dimension",
+    "bracket",
+    "dequantise",
+    "log_likelihood",
+    "log_normalizer",
+]
+
+CHAINS_AT_ONCE = 128
+PILOT_CHAINS = 4  # of each image
+JACOBIANS = 512  # derivatives ∂f/∂z_k, over all k and z, of which the curvature is the mean
+
+DrawPrior = Callable[[int, torch.Generator], Tensor]
+"""Number, rng → that many exact draws from the prior, (num, d)."""
+
+
+class LowerBound(NamedTuple):
+    """Stochastic lower bounds, one for each image or density."""
+
+    value: Tensor  # (n,), nats
+    error: Tensor  # (n,), standard error of the value by the jackknife over chains
+    effective_sample_size: Tensor  # (n,), of the chains' weights, 1 to the number of chains
+
+
+class Bracket(NamedTuple):
+    """Stochastic bounds of log p(Y) of m images simulated by the model."""
+
+    lower: Tensor  # (m,), nats
+    upper: Tensor  # (m,), nats
+    effective_sample_size: Tensor  # (m,), of the weights of the lower bound
+
+
+def dequantise(pixels: Tensor, rng: torch.Generator) -> Tensor:
+    """Y + u, u ~ U(−1/255, 1/255), one grey level wide in [−1, 1]: uint8 (n, c, H, W) → float32, channels-last.
+
+    Raises:
+        ValueError: the pixels are not uint8.
+    """
+    if pixels.dtype != torch.uint8:
+        raise ValueError(f"pixels: expected uint8, got {pixels.dtype}")
+    levels = pixels.to(torch.float32, memory_format=torch.channels_last)
+    return (levels + uniform(levels, rng) - 0.5) / 127.5 - 1
+
+
+def bits_per_dimension(log_likelihood: Tensor, dimension: int) -> Tensor:
+    """−log p(Y + u)/(D ln 2) + log₂ 127.5, of the density p of images in [−1, 1] with uniform noise u (`dequantise`).
+
+    The second term changes the unit from [−1, 1] to grey levels, 127.5 of them for 1. By Jensen's inequality the mean
+    over u is an upper bound of −log₂ P(levels)/D, P the probability of the levels under p.
+
+    Args:
+        log_likelihood: log p(Y + u), nats, of any shape.
+        dimension: D, the number of pixels times channels.
+
+    Source: Theis, van den Oord and Bethge 2016, *A note on the evaluation of generative models*.
+    """
+    return -log_likelihood / (dimension * math.log(2)) + math.log2(127.5)
+
+
+def log_likelihood(
+    model: Generator,
+    images: Tensor,
+    *,
+    num_chains: int,
+    num_temperatures: int,
+    log_prior_normalizer: float = 0.0,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
+) -> LowerBound:
+    """log p(Y) of each image: in expectation a lower bound, from chains that start at z ~ N(0, I).
+
+    The path is p_β(z) ∝ N(z; 0, I)^(1−β) p(Y, z)^β, which for the prior N(0, I) is p(z) p(Y|z)^β.
+
+    Args:
+        model: a generator; its ``log_prior`` may be any log-density of z, up to a constant.
+        images: Y, (n, *event) in [−1, 1], float.
+        num_chains: weighted chains of each image, ≥ 2.
+        num_temperatures: T, as for `mcmc.geometric_schedule`.
+        log_prior_normalizer: log ∫ exp(log_prior(z)) dz, 0 for N(0, I); `log_normalizer` estimates it.
+        rng: on the images' device.
+        progress: called after every transition, of which there are 2 (T − 1) for each `CHAINS_AT_ONCE` chains.
+
+    Source: Wu, Burda, Salakhutdinov and Grosse 2017, *On the quantitative analysis of decoder-based generative models*.
+    """
+    bounds = []
+    with frozen(model):
+        curvature = Curvature(model, images, rng)
+        for batch in chunks(images, max(CHAINS_AT_ONCE // num_chains, 1)):
+            chains = _Chains(model, batch, curvature, num_chains, num_temperatures, rng, progress)
+            bounds.append(chains.lower())
+    value, error, size = (torch.cat(part) for part in zip(*bounds, strict=True))
+    return LowerBound(value - log_prior_normalizer, error, size)
+
+
+def bracket(
+    model: Generator,
+    like: Tensor,
+    *,
+    num_images: int,
+    num_chains: int,
+    num_temperatures: int,
+    log_prior_normalizer: float = 0.0,
+    draw_prior: DrawPrior | None = None,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
+) -> Bracket:
+    """Lower and upper bounds of log p(Y) of images that the model simulates, z ~ prior, Y = f(z) + σ ε.
+
+    This z is an exact draw from p(z|Y), from which the reverse chains start. On images that were not simulated there is
+    no upper bound, but the width of this bracket says how far a lower bound by as many chains and temperatures is off.
+
+    Args:
+        like: an image, (1, *event) or more, whose dtype and device are used.
+        num_images: m.
+        draw_prior: exact draws from the prior; N(0, I) if it is not given.
+        progress: called after every transition, of which there are 3 (T − 1) for each `CHAINS_AT_ONCE` chains.
+
+    The other arguments are those of `log_likelihood`.
+
+    Source: Grosse, Ghahramani and Adams 2015, *Sandwiching the marginal likelihood using bidirectional Monte Carlo*.
+    """
+    lower, upper, sizes = [], [], []
+    with frozen(model):
+        curvature = Curvature(model, like, rng)
+        if draw_prior:
+            z = draw_prior(num_images, rng)
+        else:
+            z = standard_normal(like.new_empty(num_images, model.latent_dim), rng)
+        with torch.no_grad():
+            images = model(z)
+        images = images + model.sigma * standard_normal(images, rng)
+        at_once = max(CHAINS_AT_ONCE // num_chains, 1)
+        for batch, exact in zip(chunks(images, at_once), chunks(z, at_once), strict=True):
+            chains = _Chains(model, batch, curvature, num_chains, num_temperatures, rng, progress)
+            bound = chains.lower()
+            lower.append(bound.value)
+            sizes.append(bound.effective_sample_size)
+            upper.append(chains.upper(exact))
+    return Bracket(torch.cat(lower) - log_prior_normalizer, torch.cat(upper) - log_prior_normalizer, torch.cat(sizes))
+
+
+def log_normalizer(
+    log_density: mcmc.LogDensity,
+    reference: mcmc.LogDensity,
+    draws: Tensor,
+    *,
+    num_temperatures: int,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
+) -> LowerBound:
+    """log ∫ exp(log_density) − log ∫ exp(reference), in expectation a lower bound; fields of shape ().
+
+    With a descriptor's log-density and the reference −‖Y‖²/2s² it is log Z(θ); with a learned prior's log-density of z
+    and the normalised N(0, I) it is ``log_prior_normalizer``.
+
+    Args:
+        log_density: (n, *event) → (n,).
+        reference: likewise.
+        draws: exact, independent draws from the reference, (n, *event); a quarter of them are pilot chains.
+        num_temperatures: T, as for `mcmc.geometric_schedule`.
+        rng: on the draws' device.
+        progress: called after every transition, of which there are 2 (T − 1).
+    """
+    num_pilots = max(len(draws) // 4, 2)
+    pilots, draws = draws[:num_pilots], draws[num_pilots:]
+    with torch.no_grad():
+        ratio = log_density(pilots) - reference(pilots)
+    path = mcmc.Path(reference, log_density, mcmc.geometric_schedule(num_temperatures, _scale(ratio[None])))
+    kernel = mcmc.MALA(pilots.std().item())
+    steps = mcmc.pilot(kernel, path, pilots, group_size=num_pilots, rng=rng, progress=progress)
+    steps = steps.expand(-1, len(draws))
+    return _bound(mcmc.anneal_forward(kernel, path, draws, step_sizes=steps, rng=rng, progress=progress))
+
+
+class Curvature:
+    """The mean of JᵀJ/σ², J = ∂f/∂z, over z ~ N(0, I): about the curvature of −log p(Y|z), (d, d), in its eigenbasis.
+
+    In this basis, and in units of the posterior's width 1/√(1 + β λ), chains mix faster. Only their speed depends on
+    it: J is taken by finite differences.
+
+    Args:
+        model: the generator.
+        like: an image, whose dtype and device are used.
+        rng: for the z.
+    """
+
+    def __init__(self, model: Generator, like: Tensor, rng: torch.Generator):
+        d = model.latent_dim
+        step = 1e-2 * torch.eye(d, dtype=like.dtype, device=like.device)
+        total = torch.zeros(d, d, dtype=torch.float64, device=like.device)
+        z = standard_normal(like.new_empty(max(JACOBIANS // d, 1), d), rng)
+        with torch.no_grad():
+            for row in z:
+                moved = torch.cat([model(part).flatten(1) for part in chunks(row + step, CHAINS_AT_ONCE)])
+                jacobian = (moved - model(row[None]).flatten(1)) / 1e-2
+                total += (jacobian @ jacobian.T).double()
+        values, vectors = torch.linalg.eigh(total / (len(z) * model.sigma**2))
+        self.values = values.clamp_min(0).to(like)  # of a positive semidefinite matrix, but for rounding
+        self.vectors = vectors.to(like)
+
+    def widths(self, beta: float) -> Tensor:
+        """1/√(1 + β λ), (d,)."""
+        return (1 + beta * self.values) ** -0.5
+
+
+class _Chains:
+    """Pilot and weighted chains of b images, in the coordinates z V; those of an image are neighbours."""
+
+    def __init__(
+        self,
+        model: Generator,
+        images: Tensor,
+        curvature: Curvature,
+        num_chains: int,
+        num_temperatures: int,
+        rng: torch.Generator,
+        progress: Callable[[], None] | None,
+    ):
+        self.num_images, self.num_chains = len(images), num_chains
+        self.rng, self.progress, self.vectors = rng, progress, curvature.vectors
+        self.like = images.new_empty(0, model.latent_dim)
+        self.kernel = mcmc.MALA(model.latent_dim ** (-1 / 6))  # near the best for N(0, I); it is adapted from there
+
+        def path(count: int, schedule: Tensor) -> mcmc.Path:
+            repeated = images.repeat_interleave(count, 0)
+            return mcmc.Path(
+                standard_gaussian, lambda v: model.log_joint(v @ self.vectors.T, repeated), schedule, curvature.widths
+            )
+
+        start = self.draws(PILOT_CHAINS)
+        pilot_path = path(PILOT_CHAINS, torch.tensor([0.0, 1.0], dtype=torch.float64))
+        with torch.no_grad():
+            ratio = pilot_path.target(start) - standard_gaussian(start)
+        schedule = mcmc.geometric_schedule(num_temperatures, _scale(ratio.view(-1, PILOT_CHAINS)))
+        steps = mcmc.pilot(
+            self.kernel, path(PILOT_CHAINS, schedule), start, group_size=PILOT_CHAINS, rng=rng, progress=progress
+        )
+        self.path = path(num_chains, schedule)
+        self.step_sizes = steps.repeat_interleave(num_chains, 1)
+
+    def draws(self, count: int) -> Tensor:
+        return standard_normal(self.like.new_empty(self.num_images * count, self.like.shape[1]), self.rng)
+
+    def lower(self) -> LowerBound:
+        log_weights = mcmc.anneal_forward(
+            self.kernel,
+            self.path,
+            self.draws(self.num_chains),
+            step_sizes=self.step_sizes,
+            rng=self.rng,
+            progress=self.progress,
+        )
+        return _bound(log_weights.view(self.num_images, self.num_chains))
+
+    def upper(self, exact: Tensor) -> Tensor:
+        start = (exact @ self.vectors).repeat_interleave(self.num_chains, 0)
+        log_weights = mcmc.anneal_reverse(
+            self.kernel, self.path, start, step_sizes=self.step_sizes, rng=self.rng, progress=self.progress
+        )
+        return -mcmc.log_mean_exp(log_weights.view(self.num_images, self.num_chains))
+
+
+def standard_gaussian(z: Tensor) -> Tensor:
+    """log N(z; 0, I), (n, d) → (n,)."""
+    return -0.5 * (z**2).sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+
+
+def _scale(ratio: Tensor) -> float:
+    """The scale of a geometric schedule: the mean standard deviation of ℓ among the draws of a row, at least 1e-6."""
+    return max(ratio.double().std(1).mean().item(), 1e-6)
+
+
+def _bound(log_weights: Tensor) -> LowerBound:
+    return LowerBound(
+        mcmc.log_mean_exp(log_weights),
+        mcmc.log_mean_exp_error(log_weights),
+        mcmc.effective_sample_size(log_weights),
+    )
