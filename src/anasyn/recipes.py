@@ -23,6 +23,7 @@ class Recipe:
 COURSE: dict[str, Any] = {
     "fit": "stretch",
     "size": 64,
+    "hold_out": 0.0,
     "num_steps": 30,
     "learning_rate": 0.001,
     "schedule": "constant",
@@ -56,7 +57,16 @@ RECIPES: dict[str, Recipe] = {method.name: Recipe(method, method.about, method.s
     "lion-tiger-course": Recipe(
         GENERATOR,
         "lion-tiger at the course's own settings, to study their effects",
-        GeneratorSettings(data="lion-tiger", latent_dim=2, kernel="langevin", step_size=0.3, iterations=600, **COURSE),
+        GeneratorSettings(
+            **COURSE,
+            data="lion-tiger",
+            latent_dim=2,
+            sigma=0.3,
+            kernel="langevin",
+            step_size=0.3,
+            iterations=600,
+            expand="off",
+        ),
     ),
     "egret-course": Recipe(
         DESCRIPTOR,

@@ -114,6 +114,8 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
     for line in settings_lines(run, asked):
         inform(line)
     learner, guard = run.resume()
+    for remark in run.method.remarks(learner):
+        inform(f"  {remark}")
     assert run.settings.iterations is not None
     report = run.path / "report.html"
     # The final report is written last; a run that is still learning has none, or a live one.

@@ -58,6 +58,15 @@ def infer(learner: "GeneratorLearner") -> Latents:
     return Latents(learner.model, learner.chains.positions)
 
 
+def remarks(learner: "GeneratorLearner") -> tuple[str, ...]:
+    """That the expansion is off since the network does not permit it."""
+    from ..learning import expandable_layer
+
+    if expandable_layer(learner.model.network, learner.model.latent_dim) is None:
+        return ("no parameter expansion: the network does not begin with a linear layer of z with bias",)
+    return ()
+
+
 def sample(learner: "GeneratorLearner", num: int, images: "Callable[[], ImageSet]", rng: "torch.Generator") -> "Tensor":
     """f(z) at random z ~ N(0, I)."""
     import torch
@@ -74,5 +83,6 @@ GENERATOR = Method(
     sample=sample,
     sampled="f(z) at random z ~ N(0, I)",
     infer=infer,
+    remarks=remarks,
     likelihood=lambda learner: learner.model,
 )

@@ -1,6 +1,7 @@
 """What methods with a latent vector share: the settings of the generator's model, and how it is built."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -57,7 +58,7 @@ class LatentSettings(ChainSettings):
             batch_size=batch,
             # The network memorises a few images: learned from their residuals, σ would fall to its floor.
             sigma=LEARNED if hold_out else SIGMA,
-            latent_dim=2 if n <= 25 else 8 if n <= 100 else 32 if n <= 2000 else 64 if n <= 20_000 else 100,
+            latent_dim=2 if n <= 25 else 8 if n <= 100 else 64 if n <= 2000 else 100 if n <= 20_000 else 128,
             # A chain that moves once an epoch has further to go than one that moves in every iteration.
             num_steps=3 if batch == n else 5,
             width=256 if n <= 20_000 else 384,
@@ -67,6 +68,14 @@ class LatentSettings(ChainSettings):
             expected = f"expected less than the pixels' own standard deviation, {scale.spread:.3g}"
             raise InputError(f"sigma_floor: {expected}, where sigma is learned; got {self.sigma_floor:g}")
         return resolved
+
+    def remarks(self) -> Iterator[str]:
+        yield from super().remarks()
+        if self.sigma == LEARNED and not self.hold_out:
+            floor = f"which the network may memorise; it stays above {self.sigma_floor:g}"
+            yield f"sigma is learned from the training images, {floor}"
+        elif not self.hold_out:
+            yield f"no image is held out to learn sigma from: it stays {self.sigma:g}"
 
 
 def build_generator(settings: LatentSettings, device: "torch.device", **options: Any) -> "Generator":

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 METRICS = {
     "loss": ("loss", True),
     "mse": ("mean squared error", True),
+    "sigma": ("noise level σ", True),
     "energy_gap": ("mean f(data) − mean f(synthesis)", False),
     "acceptance_rate": ("acceptance rate", False),
     "step_size": ("step size δ", True),
