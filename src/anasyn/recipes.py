@@ -65,6 +65,7 @@ RECIPES: dict[str, Recipe] = {method.name: Recipe(method, method.about, method.s
             kernel="langevin",
             step_size=0.3,
             iterations=600,
+            start="prior",
             expand="off",
         ),
     ),

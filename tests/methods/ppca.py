@@ -53,6 +53,9 @@ class PPCALearner:
     def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
         self.chains.allocate(num_images, 1.0, like=images, rng=rng)
 
+    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+        pass
+
     @torch.no_grad()
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         y, w, b = images.flatten(1), self.linear.weight, self.linear.bias

@@ -14,7 +14,7 @@ from .distance import chunks, mse
 
 __all__ = ["Inference", "infer"]
 
-NUM_STARTS = 256
+NUM_STARTS = 1024
 CHAINS_AT_ONCE = 512
 
 
@@ -41,10 +41,11 @@ def infer(
 
     The posterior of a learned generator has many modes, of curvature about 10⁴, between which no chain moves in
     reasonable time: the start of a chain decides which mode it finds. Therefore the starts compete. Of ``num_starts``
-    z ~ N(0, I), the same for all images, each image keeps the ``num_chains`` of highest log p(Y, z). These chains run
-    ``num_steps`` transitions while their step sizes are adapted; the better half of them does so again, until one is
-    left. After another such warm-up it runs ``num_steps`` transitions with a fixed step size and without selection:
-    its last state is a draw from p(z | Y) within the best mode found.
+    z ~ N(0, I), the same for all images, and the best linear estimate of z given Y, each image keeps the ``num_chains``
+    of highest log p(Y, z); in more than a few dimensions no draw comes near an image, and the estimate does. These
+    chains run ``num_steps`` transitions while their step sizes are adapted; the better half of them does so again,
+    until one is left. After another such warm-up it runs ``num_steps`` transitions with a fixed step size and without
+    selection: its last state is a draw from p(z | Y) within the best mode found.
 
     Args:
         model: the generator.
@@ -73,12 +74,46 @@ def infer(
             sketches = torch.cat([model(z).flatten(1) for z in chunks(starts, CHAINS_AT_ONCE)])
         if not sketches.isfinite().all():
             raise ValueError("model: f(z) is not finite at a z ~ N(0, I)")
+        inverse = LinearInverse(starts, sketches, model.sigma)
         for batch in chunks(images, CHAINS_AT_ONCE // num_chains):
             squares = torch.cdist(batch.flatten(1), sketches) ** 2
             score = model.log_prior(starts) - squares / (2 * model.sigma**2)
-            best = starts[score.topk(num_chains, dim=1).indices]
-            parts.append(_compete(model, batch, best, num_steps, rng))
+            score, best = score.topk(num_chains, dim=1)
+            estimate = inverse(batch)
+            with torch.no_grad():
+                squares = ((model(estimate) - batch) ** 2).flatten(1).sum(1)
+                of_estimate = model.log_prior(estimate) - squares / (2 * model.sigma**2)
+            score = torch.cat([score, of_estimate[:, None]], 1)
+            candidates = torch.cat([starts[best], estimate[:, None]], 1)
+            kept = score.topk(num_chains, dim=1).indices
+            z = candidates.gather(1, kept[..., None].expand(-1, -1, model.latent_dim))
+            parts.append(_compete(model, batch, z, num_steps, rng))
     return Inference(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+class LinearInverse:
+    """The best linear estimate of z given an image, from pairs of z and f(z).
+
+        ẑ(Y) = z̄ + Cov(z, f) (Cov(f) + σ² I)⁻¹ (Y − f̄)
+
+    For a linear generator and many pairs it is the posterior mean.
+
+    Args:
+        z: draws from the prior, (n, d).
+        sketches: f(z), (n, D).
+        sigma: σ, ().
+    """
+
+    def __init__(self, z: Tensor, sketches: Tensor, sigma: Tensor):
+        self.mean_z, self.mean_f = z.mean(0), sketches.mean(0)
+        centred = sketches - self.mean_f
+        noise = len(z) * sigma**2 * torch.eye(len(z), dtype=torch.float64, device=z.device)
+        solution = torch.linalg.solve((centred @ centred.T).double() + noise, (z - self.mean_z).double())
+        self.matrix = centred.T @ solution.to(z)  # (D, d)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images Y, (b, *event) → ẑ, (b, d)."""
+        return self.mean_z + (images.flatten(1) - self.mean_f) @ self.matrix
 
 
 def _compete(model: Generator, images: Tensor, z: Tensor, num_steps: int, rng: torch.Generator) -> Inference:

@@ -7,6 +7,7 @@ from .generator import GeneratorLearner
 from .guard import Guard
 from .learner import Learner
 from .noise import LearnedNoise
+from .principal import principal_scores
 from .record import Divergence, Record, Watch, require_finite
 from .state import non_finite, prime, restore, tensors_of
 
@@ -26,6 +27,7 @@ __all__ = [
     "linear_decay",
     "non_finite",
     "prime",
+    "principal_scores",
     "require_finite",
     "restore",
     "shrunk_moments",

@@ -56,6 +56,9 @@ class DescriptorLearner:
         num_chains = num_images * self.chains_per_image
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
+    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+        """Nothing depends on all images at once."""
+
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
 

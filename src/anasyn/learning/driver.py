@@ -65,6 +65,7 @@ def learn(
     guard = guard or Guard()
     if not len(learner.chains.step_sizes):
         learner.begin(as_float(images[:1]), len(images), len(held_out), rng=derive(seed, "chains", device=device))
+        learner.prepare(images, held_out)
     if learner.optimizer and not learner.optimizer.state:
         prime(learner.optimizer)
     guard.begin(learner, images, batch_size)

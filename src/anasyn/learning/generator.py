@@ -1,5 +1,7 @@
 """Algorithm 1: learning the generator by alternating back-propagation."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from ..models import Generator
 from ..processor import frozen
 from .expansion import expand, expandable_layer
 from .noise import LearnedNoise
+from .principal import principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["GeneratorLearner"]
@@ -34,6 +37,8 @@ class GeneratorLearner:
         optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5).
         expansion: κ of an epoch, so that a batch of b images has 1 − (1 − κ)^{b/n}; 0 for none.
         noise: learns σ; None if σ stays as it is.
+        start: where the chains of z start: ``"prior"``, at draws from N(0, I), or ``"principal"``, at the images'
+            scores on their principal components, from which neighbours in z are similar images from the beginning.
 
     Raises:
         ValueError: the expansion is on and the network does not begin with a linear layer with bias.
@@ -51,6 +56,7 @@ class GeneratorLearner:
         optimizer: torch.optim.Optimizer | None = None,
         expansion: float = 0.0,
         noise: LearnedNoise | None = None,
+        start: Literal["prior", "principal"] = "prior",
     ):
         self.model = model
         self.kernel = kernel or mcmc.MALA()
@@ -58,6 +64,7 @@ class GeneratorLearner:
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=0.002, betas=(0.5, 0.999))
         self.expansion = expansion
         self.noise = noise
+        self.start = start
         self.layer = expandable_layer(model.network, model.latent_dim) if expansion else None
         if expansion and self.layer is None:
             raise ValueError("expansion: expected a network that begins with a linear layer of z with bias")
@@ -71,6 +78,19 @@ class GeneratorLearner:
         self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=rng)
         if self.noise:
             self.noise.allocate(num_held_out or num_images, self.model, like=images)
+
+    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+        """Moves the chains to the principal scores of their images, if they start there.
+
+        Coordinates for which the images have no component keep their draws from N(0, 1).
+        """
+        if self.start == "principal":
+            for chains, scores in zip(
+                (self.chains, self.held_out),
+                principal_scores(images, held_out, self.model.latent_dim),
+                strict=True,
+            ):
+                chains.positions[:, : scores.shape[1]] = scores.to(chains.positions)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).

@@ -37,6 +37,9 @@ class Learner(Protocol):
         ``images`` is any batch of them, for its shape and device.
         """
 
+    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+        """Before the first iteration: sees all images, (n, *event), and the held-out ones, uint8 or float, once."""
+
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record:
         """One iteration on a batch: the images' indices in the data set, (b,), and the images, (b, c, H, W)."""
 

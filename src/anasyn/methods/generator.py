@@ -50,6 +50,7 @@ def build(settings: GeneratorSettings, device: "torch.device") -> "GeneratorLear
         optimizer=optimizer(settings, model),
         expansion=EXPANSION if able and settings.expand != "off" else 0.0,
         noise=learned_noise(settings),
+        start=settings.start,
     )
 
 

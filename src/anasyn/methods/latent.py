@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..errors import InputError
 from .settings import ChainSettings, Scale, setting
@@ -45,6 +45,11 @@ class LatentSettings(ChainSettings):
         "σ, standard deviation of a pixel's noise; learned: from held-out images, or from all if none are held out",
         "model",
         parse=parse_sigma,
+    )
+    start: Literal["principal", "prior"] = setting(
+        "principal",
+        "where chains of z start: at the images' principal components, or at draws from N(0, I)",
+        "chains",
     )
     sigma_floor: float = setting(0.02, "smallest σ that is learned", "model", least=1e-4, most=1e3)
 

@@ -1,0 +1,35 @@
+"""Draws docs/prior.png: samples and panel of the drawn cats learned without and with parameter expansion.
+
+anasyn learn drawn-cats --expand off --out runs/plain
+anasyn learn drawn-cats --out runs/expanded
+python docs/prior.py
+"""
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from anasyn.data import to_uint8
+from anasyn.report import figures
+from anasyn.run import Run
+
+TITLES = {"plain": "plain: the inferred z fill a part of N(0, I)", "expanded": "with parameter expansion"}
+
+
+def main() -> None:
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    side = torch.linspace(-2, 2, 8)
+    z = torch.cartesian_prod(side.flip(0), side).flip(1)  # rows from the top, z₁ to the right
+    for ax, (name, title) in zip(figure.subplots(1, 2), TITLES.items(), strict=True):
+        run = Run.open(Path("runs", name))
+        model, inferred = run.latents_of(run.learned())
+        with torch.no_grad():
+            figures.draw_panel(ax, to_uint8(model(z)), -2, 2, 8)
+        share = (inferred**2).mean().item()
+        ax.set_title(f"{title}\nmean square of z: {share:.2f}")
+    figure.savefig("docs/prior.png", dpi=80)
+
+
+if __name__ == "__main__":
+    main()

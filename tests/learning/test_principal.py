@@ -1,0 +1,66 @@
+"""Chains that start at the principal scores of their images."""
+
+import pytest
+import torch
+
+from anasyn import GeneratorLearner, learn
+from anasyn.data.drawn import draw_cats, drawn_factors
+from anasyn.learning import principal_scores
+from anasyn.models import Generator, networks
+
+CATS, OTHERS = draw_cats(drawn_factors(40), 32), draw_cats(drawn_factors(6, seed=9), 32)
+
+
+def learner_of(start: str, d: int = 3) -> GeneratorLearner:
+    torch.manual_seed(0)
+    return GeneratorLearner(Generator(networks.deconv(d, 32, (8, 8)), d, 0.3), start=start)
+
+
+def test_scores_are_standardised_and_belong_to_their_images():
+    """Mean 0 and covariance I; the same image has the same scores among the others, and in another order."""
+    scores, others = principal_scores(CATS, CATS[:4], 3)
+    torch.testing.assert_close(scores.mean(0), torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-9)
+    torch.testing.assert_close(scores.T.cov(correction=0), torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-9)
+    torch.testing.assert_close(others, scores[:4], rtol=0, atol=1e-9)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    shuffled, _ = principal_scores(CATS[order], OTHERS, 3)
+    torch.testing.assert_close(shuffled.abs(), scores[order].abs(), rtol=0, atol=1e-6)  # up to the components' signs
+
+
+def test_scores_are_those_of_a_singular_value_decomposition():
+    x = torch.randn(30, 7, generator=torch.Generator().manual_seed(1))
+    scores, _ = principal_scores(x, x[:0], 4)
+    left, _, _ = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)
+    torch.testing.assert_close(scores.abs(), left[:, :4].abs() * 30**0.5, rtol=1e-4, atol=1e-4)
+
+
+def test_there_are_no_more_scores_than_directions():
+    assert principal_scores(CATS[:3], OTHERS, 8)[0].shape == (3, 2)
+    assert principal_scores(CATS[:1].repeat(2, 1, 1, 1), OTHERS, 8)[0].shape == (2, 0)  # images that do not differ
+
+
+@pytest.mark.parametrize("d", [2, 60])
+def test_chains_start_there_and_elsewhere_at_draws_from_the_prior(d):
+    learner = learner_of("principal", d)
+    scores, others = principal_scores(CATS, OTHERS, d)
+    k = scores.shape[1]
+    learner.begin(torch.zeros(1, 3, 32, 32), 40, 6, rng=torch.Generator().manual_seed(0))
+    drawn = learner.chains.positions.clone()
+    learner.prepare(CATS, OTHERS)
+    torch.testing.assert_close(learner.chains.positions[:, :k], scores.float())
+    torch.testing.assert_close(learner.held_out.positions[:, :k], others.float())
+    assert torch.equal(learner.chains.positions[:, k:], drawn[:, k:])
+
+
+def test_learning_begins_there_once():
+    """Also through `learn`; an interrupted learner does not return there."""
+    learner = learner_of("principal")
+    list(learn(learner, CATS, num_iterations=2, seed=1))
+    moved = learner.chains.positions.clone()
+    list(learn(learner, CATS, num_iterations=2, seed=1))
+    assert torch.equal(learner.chains.positions, moved)
+    first = principal_scores(CATS, CATS[:0], 3)[0].float()
+    assert (moved - first).abs().max() < 1  # two iterations away
+    prior = learner_of("prior")
+    list(learn(prior, CATS, num_iterations=2, seed=1))
+    assert (prior.chains.positions - first).abs().max() > 1
