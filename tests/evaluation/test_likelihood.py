@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from anasyn.evaluation import bits_per_dimension, bounding, dequantise, likelihood
+from anasyn.evaluation.laplace import num_gradients
 from anasyn.models import Generator
 
 
@@ -72,11 +73,13 @@ def test_a_plan_grows_with_its_budget_and_stays_within_it(monkeypatch):
     monkeypatch.setattr(bounding.time, "perf_counter", lambda: float(next(now)))  # a batch of 64 gradients takes 1 s
     images = torch.zeros(100, 3, 8, 8)
     found = [bounding.plan(linear(0.3), images, seconds) for seconds in (1, 100, 400, 10_000, 1e9)]
-    assert [each.num_temperatures for each in found] == [16, 32, 128, 1024, 1024]
-    assert [each.num_images for each in found] == [8, 8, 8, 16, 64]
+    assert [each.num_peaks for each in found] == [1, 2, 8, 8, 8]
+    assert [each.num_temperatures for each in found] == [16, 16, 64, 512, 512]
+    assert [each.num_images for each in found] == [8, 8, 8, 32, 64]
     for each, seconds in zip(found[1:4], (100, 400, 10_000), strict=True):
-        rows = each.num_images * 12 + each.num_simulated * 20
-        assert rows * each.num_temperatures <= 64 * seconds
+        chains = (each.num_images * 12 + each.num_simulated * 20) * each.num_temperatures
+        climbs = (each.num_images + each.num_simulated) * each.num_peaks * num_gradients(2)
+        assert chains + climbs <= 64 * seconds
     assert bounding.plan(linear(0.3), images[:3], 1e9).num_images == 3
 
 
@@ -129,7 +132,8 @@ def test_a_wide_bracket_or_single_chains_are_warned_of():
 
 def test_numbers_that_are_not_trusted_never_come_without_their_warning(monkeypatch):
     monkeypatch.setattr(bounding, "MAX_TEMPERATURES", 16)
-    measures = bounding.evaluate_likelihood(linear(0.005), pixels(3), "training images", seed=1)
+    monkeypatch.setattr(bounding, "WIDEST", -10.0)
+    measures = bounding.evaluate_likelihood(linear(0.2), pixels(3), "training images", seed=1)
     for measure in measures.values():
         assert measure["warning"].startswith("Not to be trusted: ")
         assert "Trusted" not in measure["protocol"]

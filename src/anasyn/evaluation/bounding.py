@@ -14,6 +14,7 @@ from ..models import Generator
 from ..processor import frozen
 from ..rng import derive, standard_normal
 from .evaluate import Measure, evenly
+from .laplace import num_gradients
 from .likelihood import (
     CHAINS_AT_ONCE,
     PILOT_CHAINS,
@@ -31,7 +32,9 @@ __all__ = ["Plan", "evaluate_likelihood", "plan", "warning"]
 SECONDS, FAST_SECONDS = 240.0, 40.0  # of chains, without what a command does beside them
 NUM_CHAINS = 8
 MIN_IMAGES, MAX_IMAGES = 8, 64
-MIN_TEMPERATURES, MAX_TEMPERATURES = 16, 1024
+MIN_TEMPERATURES, MAX_TEMPERATURES = 16, 512
+MAX_PEAKS = 8
+PEAKS_SHARE = 0.5  # of the budget, at most, for the reference, unless it has a single peak
 
 WIDEST = 5.0  # nats, the widest bracket that is trusted
 LEAST_SIZE, LARGEST_SHARE = 2.0, 0.1  # at most this share of the images may have a smaller effective sample size
@@ -41,12 +44,13 @@ Progress = Callable[[int, int], None]
 
 
 class Plan(NamedTuple):
-    """What is computed: real and simulated images, chains of each, and temperatures."""
+    """What is computed: real and simulated images; and of each, the chains, the temperatures and the peaks."""
 
     num_images: int
     num_simulated: int
     num_chains: int
     num_temperatures: int
+    num_peaks: int
 
     @property
     def num_transitions(self) -> int:
@@ -59,7 +63,8 @@ class Plan(NamedTuple):
 def plan(model: Generator, images: Tensor, seconds: float) -> Plan:
     """What can be computed in about ``seconds``, after timing the gradient of log p(Y, z) in this process.
 
-    Temperatures come first, in powers of two up to `MAX_TEMPERATURES`, since they narrow the bracket; then images.
+    Peaks come first, as far as they take a part `PEAKS_SHARE` of it, since a peak that is missed costs more than any
+    number of temperatures can mend; then temperatures, in powers of two; then images. Each has an upper limit.
 
     Args:
         model: the generator.
@@ -75,17 +80,27 @@ def plan(model: Generator, images: Tensor, seconds: float) -> Plan:
             mcmc.init(lambda z: model.log_joint(z, batch), z, 1.0).gradient.sum().item()  # waits for the device
             durations.append(time.perf_counter() - began)
     gradients = seconds / min(durations) * len(batch)
+    of_a_peak = num_gradients(model.latent_dim)
     num_images = min(MIN_IMAGES, len(images))
-    while True:
-        simulated = max(num_images // 2, 4)
+    peaks = MAX_PEAKS
+    while peaks > 1 and peaks * of_a_peak * (num_images + _simulated(num_images)) > PEAKS_SHARE * gradients:
+        peaks //= 2
+
+    def affordable(num_images: int) -> float:
+        """Temperatures."""
+        simulated = _simulated(num_images)
         of_a_temperature = num_images * (NUM_CHAINS + PILOT_CHAINS) + simulated * (2 * NUM_CHAINS + PILOT_CHAINS)
-        affordable = max(gradients / of_a_temperature, 1)
-        larger = min(2 * num_images, MAX_IMAGES, len(images))
-        if affordable < 2 * MAX_TEMPERATURES or larger == num_images:
-            break
-        num_images = larger
-    temperatures = min(max(1 << int(math.log2(affordable)), MIN_TEMPERATURES), MAX_TEMPERATURES)
-    return Plan(num_images, simulated, NUM_CHAINS, temperatures)
+        return (gradients - peaks * of_a_peak * (num_images + simulated)) / of_a_temperature
+
+    larger = min(2 * num_images, MAX_IMAGES, len(images))
+    while larger > num_images and affordable(larger) >= MAX_TEMPERATURES:
+        num_images, larger = larger, min(2 * larger, MAX_IMAGES, len(images))
+    temperatures = min(max(affordable(num_images), MIN_TEMPERATURES), MAX_TEMPERATURES)
+    return Plan(num_images, _simulated(num_images), NUM_CHAINS, 1 << int(math.log2(temperatures)), peaks)
+
+
+def _simulated(num_images: int) -> int:
+    return max(num_images // 2, 4)
 
 
 def warning(found: LowerBound, simulated: Bracket) -> str | None:
@@ -118,7 +133,7 @@ def evaluate_likelihood(
         pixels: uint8 (n, c, H, W).
         what: these images in words, such as ``"held-out images"``.
         seed: determines every random number, but not the plan, which depends on the speed of the machine.
-        seconds: a budget of time, from which the numbers of images, chains and temperatures follow.
+        seconds: a budget of time, from which the numbers of images, peaks and temperatures follow.
         log_prior_normalizer: as for `log_likelihood`.
         draw_prior: as for `bracket`.
         progress: called after every transition.
@@ -136,12 +151,13 @@ def evaluate_likelihood(
             progress(done, numbers.num_transitions)
 
     images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
-    chains, temperatures = numbers.num_chains, numbers.num_temperatures
+    chains, temperatures, peaks = numbers.num_chains, numbers.num_temperatures, numbers.num_peaks
     found = log_likelihood(
         model,
         images,
         num_chains=chains,
         num_temperatures=temperatures,
+        num_peaks=peaks,
         log_prior_normalizer=log_prior_normalizer,
         rng=derive(seed, "evaluate likelihood", device=device),
         progress=tick,
@@ -152,12 +168,16 @@ def evaluate_likelihood(
         num_images=numbers.num_simulated,
         num_chains=chains,
         num_temperatures=temperatures,
+        num_peaks=peaks,
         log_prior_normalizer=log_prior_normalizer,
         draw_prior=draw_prior,
         rng=derive(seed, "evaluate bracket", device=device),
         progress=tick,
     )
-    how = f"annealed importance sampling, {chains} chains of {temperatures} temperatures an image (seed {seed})"
+    how = (
+        f"annealed importance sampling from Laplace approximations at {peaks} peaks of an image's posterior, {chains} "
+        f"chains of {temperatures} temperatures an image (seed {seed})"
+    )
     over = f"over {len(images)} of the {len(pixels):,} {what}"
     bits = bits_per_dimension(found.value, images[0].numel())
     width = simulated.upper - simulated.lower

@@ -12,6 +12,7 @@ from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal, uniform
 from .distance import chunks
+from .laplace import Coordinates, Mixture, laplace
 
 __all__ = [
     "Bracket",
@@ -25,7 +26,6 @@ __all__ = [
 
 CHAINS_AT_ONCE = 128
 PILOT_CHAINS = 4  # of each image
-JACOBIANS = 512  # derivatives ∂f/∂z_k, over all k and z, of which the curvature is the mean
 
 DrawPrior = Callable[[int, torch.Generator], Tensor]
 """Number, rng → that many exact draws from the prior, (num, d)."""
@@ -80,19 +80,23 @@ def log_likelihood(
     *,
     num_chains: int,
     num_temperatures: int,
+    num_peaks: int,
     log_prior_normalizer: float = 0.0,
     rng: torch.Generator,
     progress: Callable[[], None] | None = None,
 ) -> LowerBound:
-    """log p(Y) of each image: in expectation a lower bound, from chains that start at z ~ N(0, I).
+    """log p(Y) of each image: in expectation a lower bound, from chains that start near peaks of p(z|Y).
 
-    The path is p_β(z) ∝ N(z; 0, I)^(1−β) p(Y, z)^β, which for the prior N(0, I) is p(z) p(Y|z)^β.
+    They start from a mixture q(z) = Σ_k w_k q_k(z) of Laplace approximations of the image's own posterior (`laplace`),
+    and the path is p_β(z) ∝ q_k(z) (p(Y, z)/q(z))^β for a chain that starts from q_k: with a single peak, from q to
+    p(Y, z). Any reference with exact draws gives a lower bound; a peak that q misses is missing in it.
 
     Args:
         model: a generator; its ``log_prior`` may be any log-density of z, up to a constant.
         images: Y, (n, *event) in [−1, 1], float.
         num_chains: weighted chains of each image, ≥ 2.
-        num_temperatures: T, as for `mcmc.geometric_schedule`.
+        num_temperatures: T; β_t = t/T.
+        num_peaks: K, of `laplace`.
         log_prior_normalizer: log ∫ exp(log_prior(z)) dz, 0 for N(0, I); `log_normalizer` estimates it.
         rng: on the images' device.
         progress: called after every transition, of which there are 2 (T − 1) for each `CHAINS_AT_ONCE` chains.
@@ -101,9 +105,9 @@ def log_likelihood(
     """
     bounds = []
     with frozen(model):
-        curvature = Curvature(model, images, rng)
         for batch in chunks(images, max(CHAINS_AT_ONCE // num_chains, 1)):
-            chains = _Chains(model, batch, curvature, num_chains, num_temperatures, rng, progress)
+            reference = laplace(model, batch, num_peaks=num_peaks, rng=rng)
+            chains = _Chains(model, batch, reference, num_chains, num_temperatures, rng, progress)
             bounds.append(chains.lower())
     value, error, size = (torch.cat(part) for part in zip(*bounds, strict=True))
     return LowerBound(value - log_prior_normalizer, error, size)
@@ -116,6 +120,7 @@ def bracket(
     num_images: int,
     num_chains: int,
     num_temperatures: int,
+    num_peaks: int,
     log_prior_normalizer: float = 0.0,
     draw_prior: DrawPrior | None = None,
     rng: torch.Generator,
@@ -123,8 +128,10 @@ def bracket(
 ) -> Bracket:
     """Lower and upper bounds of log p(Y) of images that the model simulates, z ~ prior, Y = f(z) + σ ε.
 
-    This z is an exact draw from p(z|Y), from which the reverse chains start. On images that were not simulated there is
-    no upper bound, but the width of this bracket says how far a lower bound by as many chains and temperatures is off.
+    This z is an exact draw from p(z|Y), from which the reverse chains start; the reference is found without it, as for
+    any other image. On images that were not simulated there is no upper bound, but the width of this bracket says how
+    far a lower bound by as many peaks, chains and temperatures is off: where the reference misses the peak of z, the
+    upper bound is high.
 
     Args:
         like: an image, (1, *event) or more, whose dtype and device are used.
@@ -138,7 +145,6 @@ def bracket(
     """
     lower, upper, sizes = [], [], []
     with frozen(model):
-        curvature = Curvature(model, like, rng)
         if draw_prior:
             z = draw_prior(num_images, rng)
         else:
@@ -148,7 +154,8 @@ def bracket(
         images = images + model.sigma * standard_normal(images, rng)
         at_once = max(CHAINS_AT_ONCE // num_chains, 1)
         for batch, exact in zip(chunks(images, at_once), chunks(z, at_once), strict=True):
-            chains = _Chains(model, batch, curvature, num_chains, num_temperatures, rng, progress)
+            reference = laplace(model, batch, num_peaks=num_peaks, rng=rng)
+            chains = _Chains(model, batch, reference, num_chains, num_temperatures, rng, progress)
             bound = chains.lower()
             lower.append(bound.value)
             sizes.append(bound.effective_sample_size)
@@ -189,92 +196,86 @@ def log_normalizer(
     return _bound(mcmc.anneal_forward(kernel, path, draws, step_sizes=steps, rng=rng, progress=progress))
 
 
-class Curvature:
-    """The mean of JᵀJ/σ², J = ∂f/∂z, over z ~ N(0, I): about the curvature of −log p(Y|z), (d, d), in its eigenbasis.
-
-    In this basis, and in units of the posterior's width 1/√(1 + β λ), chains mix faster. Only their speed depends on
-    it: J is taken by finite differences.
-
-    Args:
-        model: the generator.
-        like: an image, whose dtype and device are used.
-        rng: for the z.
-    """
-
-    def __init__(self, model: Generator, like: Tensor, rng: torch.Generator):
-        d = model.latent_dim
-        step = 1e-2 * torch.eye(d, dtype=like.dtype, device=like.device)
-        total = torch.zeros(d, d, dtype=torch.float64, device=like.device)
-        z = standard_normal(like.new_empty(max(JACOBIANS // d, 1), d), rng)
-        with torch.no_grad():
-            for row in z:
-                moved = torch.cat([model(part).flatten(1) for part in chunks(row + step, CHAINS_AT_ONCE)])
-                jacobian = (moved - model(row[None]).flatten(1)) / 1e-2
-                total += (jacobian @ jacobian.T).double()
-        values, vectors = torch.linalg.eigh(total / (len(z) * model.sigma**2))
-        self.values = values.clamp_min(0).to(like)  # of a positive semidefinite matrix, but for rounding
-        self.vectors = vectors.to(like)
-
-    def widths(self, beta: float) -> Tensor:
-        """1/√(1 + β λ), (d,)."""
-        return (1 + beta * self.values) ** -0.5
-
-
 class _Chains:
-    """Pilot and weighted chains of b images, in the coordinates z V; those of an image are neighbours."""
+    """Pilot and weighted chains of b images, in whitened coordinates of components of a mixture q = Σ_k w_k q_k.
+
+    A chain's component k is a variable that is drawn with its z and then stays: the path
+
+        p_β(k, z) ∝ w_k q_k(z) (p(Y, z)/q(z))^β
+
+    leads from the mixture, k ~ w and z ~ q_k, to p(z|Y) with k ~ w_k q_k(z)/q(z). Each chain thus has one peak to
+    itself, and the coordinates u in which it begins as N(0, I), however many peaks the posterior has.
+    """
 
     def __init__(
         self,
         model: Generator,
         images: Tensor,
-        curvature: Curvature,
+        reference: Mixture,
         num_chains: int,
         num_temperatures: int,
         rng: torch.Generator,
         progress: Callable[[], None] | None,
     ):
-        self.num_images, self.num_chains = len(images), num_chains
-        self.rng, self.progress, self.vectors = rng, progress, curvature.vectors
-        self.like = images.new_empty(0, model.latent_dim)
+        self.model, self.images, self.reference, self.num_chains = model, images, reference, num_chains
+        self.rng, self.progress = rng, progress
+        self.schedule = torch.linspace(0, 1, num_temperatures + 1, dtype=torch.float64)
         self.kernel = mcmc.MALA(model.latent_dim ** (-1 / 6))  # near the best for N(0, I); it is adapted from there
-
-        def path(count: int, schedule: Tensor) -> mcmc.Path:
-            repeated = images.repeat_interleave(count, 0)
-            return mcmc.Path(
-                standard_gaussian, lambda v: model.log_joint(v @ self.vectors.T, repeated), schedule, curvature.widths
-            )
-
-        start = self.draws(PILOT_CHAINS)
-        pilot_path = path(PILOT_CHAINS, torch.tensor([0.0, 1.0], dtype=torch.float64))
-        with torch.no_grad():
-            ratio = pilot_path.target(start) - standard_gaussian(start)
-        schedule = mcmc.geometric_schedule(num_temperatures, _scale(ratio.view(-1, PILOT_CHAINS)))
+        components = self._choose(reference.log_weights[:, None], PILOT_CHAINS)
         steps = mcmc.pilot(
-            self.kernel, path(PILOT_CHAINS, schedule), start, group_size=PILOT_CHAINS, rng=rng, progress=progress
+            self.kernel,
+            self._path(components, reference.coordinates(components)),
+            self._draws(PILOT_CHAINS),
+            group_size=PILOT_CHAINS,
+            rng=rng,
+            progress=progress,
         )
-        self.path = path(num_chains, schedule)
         self.step_sizes = steps.repeat_interleave(num_chains, 1)
 
-    def draws(self, count: int) -> Tensor:
-        return standard_normal(self.like.new_empty(self.num_images * count, self.like.shape[1]), self.rng)
+    def _choose(self, log_probabilities: Tensor, count: int) -> Tensor:
+        """``count`` components of each image, (b, 1, K) → (b, count)."""
+        probabilities = log_probabilities[:, 0].double().softmax(1)
+        return probabilities.multinomial(count, replacement=True, generator=self.rng)
+
+    def _draws(self, count: int) -> Tensor:
+        return standard_normal(self.images.new_empty(len(self.images) * count, self.model.latent_dim), self.rng)
+
+    def _path(self, components: Tensor, coordinates: Coordinates) -> mcmc.Path:
+        """From log w_k N(u; 0, I) to log p(Y, z) + log (w_k q_k(z)/q(z)) + log |det ∂z/∂u|."""
+        images = self.images.repeat_interleave(components.shape[1], 0)
+
+        def target(u: Tensor) -> Tensor:
+            z = coordinates.position(u)
+            shares = self.reference.log_components(z.view(*components.shape, -1)).log_softmax(2)
+            share = shares.gather(2, components[..., None]).flatten()
+            return self.model.log_joint(z, images) + share + coordinates.log_dets
+
+        return mcmc.Path(lambda u: coordinates.log_weights + standard_gaussian(u), target, self.schedule)
 
     def lower(self) -> LowerBound:
+        components = self._choose(self.reference.log_weights[:, None], self.num_chains)
         log_weights = mcmc.anneal_forward(
             self.kernel,
-            self.path,
-            self.draws(self.num_chains),
+            self._path(components, self.reference.coordinates(components)),
+            self._draws(self.num_chains),
             step_sizes=self.step_sizes,
             rng=self.rng,
             progress=self.progress,
         )
-        return _bound(log_weights.view(self.num_images, self.num_chains))
+        return _bound(log_weights.view(components.shape))
 
     def upper(self, exact: Tensor) -> Tensor:
-        start = (exact @ self.vectors).repeat_interleave(self.num_chains, 0)
+        components = self._choose(self.reference.log_components(exact[:, None]), self.num_chains)
+        coordinates = self.reference.coordinates(components)
         log_weights = mcmc.anneal_reverse(
-            self.kernel, self.path, start, step_sizes=self.step_sizes, rng=self.rng, progress=self.progress
+            self.kernel,
+            self._path(components, coordinates),
+            coordinates.whitened(exact.repeat_interleave(self.num_chains, 0)),
+            step_sizes=self.step_sizes,
+            rng=self.rng,
+            progress=self.progress,
         )
-        return -mcmc.log_mean_exp(log_weights.view(self.num_images, self.num_chains))
+        return -mcmc.log_mean_exp(log_weights.view(components.shape))
 
 
 def standard_gaussian(z: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from .annealing import (
     log_mean_exp,
     log_mean_exp_error,
     pilot,
-    sigmoid_schedule,
 )
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
 from .hmc import HMC, leapfrog
@@ -45,7 +44,6 @@ __all__ = [
     "pilot",
     "reference_noise",
     "run",
-    "sigmoid_schedule",
     "stability",
     "uniform_noise",
     "warm_up",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .adaptation import adapt
-from .kernel import Info, Kernel, LogDensity, State, evaluate, init
+from .kernel import Kernel, LogDensity, State, evaluate, init
 
 __all__ = [
     "Path",
@@ -20,30 +20,12 @@ __all__ = [
     "log_mean_exp",
     "log_mean_exp_error",
     "pilot",
-    "sigmoid_schedule",
 ]
 
 PILOT_GAIN = 0.5  # of the step sizes' adaptation; the density, and with it the best step size, changes all the time
 
 Progress = Callable[[], None]
 """Called after every transition of the chains."""
-
-
-def sigmoid_schedule(num_temperatures: int, slope: float = 4.0) -> Tensor:
-    """β_0 = 0 < … < β_T = 1, (T + 1,) float64: equal steps of a sigmoid over [−slope, slope], rescaled to [0, 1].
-
-    The steps are small at both ends, where p_β changes most.
-
-    Args:
-        num_temperatures: T ≥ 1.
-        slope: > 0.
-
-    Source: Wu, Burda, Salakhutdinov and Grosse 2017, *On the quantitative analysis of decoder-based generative models*.
-    """
-    if num_temperatures < 1:
-        raise ValueError(f"num_temperatures: expected at least 1, got {num_temperatures}")
-    s = torch.sigmoid(slope * torch.linspace(-1, 1, num_temperatures + 1, dtype=torch.float64))
-    return (s - s[0]) / (s[-1] - s[0])
 
 
 def geometric_schedule(num_temperatures: int, scale: float) -> Tensor:
@@ -78,8 +60,6 @@ class Path:
             than the target, and should be the cheap one of the two.
         target: log-density, up to a constant, (n, *event) → (n,).
         schedule: β_0 = 0 < … < β_T = 1, (T + 1,).
-        widths: β → about the standard deviation of each coordinate under p_β, (*event); the chains move in coordinates
-            divided by it, in which they mix faster. Any positive widths are valid that do not depend on the chains.
 
     Raises:
         ValueError: the schedule does not increase from 0 to 1.
@@ -88,7 +68,6 @@ class Path:
     reference: LogDensity
     target: LogDensity
     schedule: Tensor
-    widths: Callable[[float], Tensor] = lambda beta: torch.ones(())
 
     def __post_init__(self) -> None:
         betas = self.schedule
@@ -98,13 +77,6 @@ class Path:
     def log_density(self, beta: float) -> LogDensity:
         """log p_β, up to a constant."""
         return lambda x: (1 - beta) * self.reference(x) + beta * self.target(x)
-
-    def step(self, kernel: Kernel, beta: float, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        """One transition under p_β, in the coordinates u = x / widths."""
-        widths, log_density = self.widths(beta).to(state.position), self.log_density(beta)
-        scaled = state._replace(position=state.position / widths, gradient=state.gradient * widths)
-        moved, info = kernel.step(lambda u: log_density(u * widths), scaled, rng)
-        return moved._replace(position=moved.position * widths, gradient=moved.gradient / widths), info
 
 
 class _Parts:
@@ -154,7 +126,7 @@ def pilot(
     found = []
     for new in betas[1:-1]:
         state = _Parts(path, beta, state).at(new, step_size.repeat_interleave(group_size))
-        state, info = path.step(kernel, new, state, rng)
+        state, info = kernel.step(path.log_density(new), state, rng)
         rate = info.acceptance_rate.view(-1, group_size).mean(1)
         step_size = adapt(kernel, step_size, rate, gain=PILOT_GAIN)
         found.append(step_size)
@@ -238,7 +210,7 @@ def _anneal(
         parts = _Parts(path, beta, state)
         log_weights += (new - old) * parts.ratio
         if t < len(step_sizes):
-            state, _ = path.step(kernel, new, parts.at(new, step_sizes[t]), rng)
+            state, _ = kernel.step(path.log_density(new), parts.at(new, step_sizes[t]), rng)
             beta = new
             if progress:
                 progress()
