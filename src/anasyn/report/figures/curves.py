@@ -20,6 +20,7 @@ METRICS = {
     "loss": ("loss", True),
     "mse": ("mean squared error", True),
     "energy_gap": ("mean f(data) − mean f(synthesis)", False),
+    "prior_gap": ("mean f(posterior) − mean f(prior)", False),
     "acceptance_rate": ("acceptance rate", False),
     "step_size": ("step size δ", True),
 }
