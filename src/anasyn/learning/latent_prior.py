@@ -25,7 +25,8 @@ class LatentPriorLearner:
     and, if the noise is learned, the M-step σ² ← (1/mD) Σ_i ‖Y_i − f(z_i)‖² over m images, held out if there are any.
 
     The published algorithm starts all chains from N(0, I) in every iteration. Here each image's chain continues from
-    where it ended last, as in alternating back-propagation, and so do those of the prior, by default. Parameter
+    where it ended last, as in alternating back-propagation, and so do those of the prior, by default: from chains that
+    start afresh and are too short to cross between modes, f learns what holds for such chains alone. Parameter
     expansion is left out: it absorbs the mean and the covariance of z in the layers that read z, but N(z; 0, I) is
     part of this prior and would change.
 
