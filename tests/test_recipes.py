@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from anasyn.errors import InputError
-from anasyn.methods import DescriptorSettings, GeneratorSettings, Scale, Settings
+from anasyn.methods import DescriptorSettings, GeneratorSettings, LatentPriorSettings, Scale, Settings
 from anasyn.methods.settings import choices_of, height_and_width, kinds_of, parse_size
 from anasyn.recipes import RECIPES
 
 SIZES = [2, 7, 11, 26, 101, 1000, 5000, 100_000]
-MODELS = [GeneratorSettings, DescriptorSettings]
+MODELS = [GeneratorSettings, DescriptorSettings, LatentPriorSettings]
 
 
 def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
@@ -56,8 +56,9 @@ EXPLICIT: dict[str, Any] = {
     [
         GeneratorSettings(**EXPLICIT, latent_dim=5, sigma=0.2),
         DescriptorSettings(**EXPLICIT, scale=7.0, start="uniform"),
+        LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7),
     ],
-    ids=["g", "d"],
+    ids=["g", "d", "p"],
 )
 @pytest.mark.parametrize("n", SIZES)
 def test_what_is_asked_for_stays(recipe: Settings, n: int) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .learning import DescriptorLearner as DescriptorLearner
     from .learning import Divergence as Divergence
     from .learning import GeneratorLearner as GeneratorLearner
+    from .learning import LatentPriorLearner as LatentPriorLearner
     from .learning import Record as Record
     from .learning import learn as learn
     from .mcmc import HMC as HMC
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from .mcmc import Langevin as Langevin
     from .models import Descriptor as Descriptor
     from .models import Generator as Generator
+    from .models import LatentPrior as LatentPrior
     from .models import networks as networks
     from .run import Run as Run
 
 _MODULES = {
     "": ("data", "diagnostics", "evaluation", "mcmc", "report"),
-    "learning": ("DescriptorLearner", "Divergence", "GeneratorLearner", "Record", "learn"),
+    "learning": ("DescriptorLearner", "Divergence", "GeneratorLearner", "LatentPriorLearner", "Record", "learn"),
     "mcmc": ("HMC", "MALA", "Langevin"),
-    "models": ("Descriptor", "Generator", "networks"),
+    "models": ("Descriptor", "Generator", "LatentPrior", "networks"),
     "run": ("Run",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

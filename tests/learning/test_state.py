@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import DescriptorLearner, GeneratorLearner, learn, mcmc
+from anasyn import DescriptorLearner, GeneratorLearner, LatentPriorLearner, learn, mcmc
 from anasyn.learning import non_finite, prime, restore, tensors_of
-from anasyn.models import Descriptor, Generator, networks
+from anasyn.models import Descriptor, Generator, LatentPrior, networks
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -32,10 +32,20 @@ def descriptor_learner(seed: int, chains: mcmc.Chains | None = None) -> Descript
     )
 
 
+def prior_learner(seed: int, chains: mcmc.Chains | None = None) -> LatentPriorLearner:
+    torch.manual_seed(seed)
+    prior = LatentPrior(networks.mlp(2, 8))
+    torch.nn.init.normal_(prior.network[-2].weight)
+    model = Generator(networks.deconv(2, 8, (8, 6)), 2, sigma=0.3, prior=prior)
+    return LatentPriorLearner(model, num_prior_chains=7, prior_chains=chains)
+
+
 LEARNERS = {
     "generator": generator_learner,
     "descriptor, cold": descriptor_learner,
     "descriptor, persistent": lambda seed: descriptor_learner(seed, mcmc.PersistentChains(mcmc.reference_noise(0.4))),
+    "latent prior": prior_learner,
+    "latent prior, cold": lambda seed: prior_learner(seed, mcmc.ColdChains(mcmc.reference_noise(1.0))),
 }
 learners = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS.keys())
 OPTIONS = {"num_iterations": 20, "seed": 3, "batch_size": 3}

@@ -110,4 +110,4 @@ def test_a_snapshot_is_the_learners_own(tmp_path: Path) -> None:
     with torch.no_grad():
         last = learner.model(learner.chains.positions[-1:])
     assert (reconstructions[-1].double() - (last[0] + 1) * 127.5).abs().max() < 0.6
-    assert torch.equal(samples, snapshot(run, learner, images)["samples f(z) at z ~ N(0, I)"])
+    assert torch.equal(samples, snapshot(run, learner, images)["samples, f(z) at random z ~ N(0, I)"])

@@ -214,8 +214,8 @@ FAULTS: dict[str, Fault] = {
         WARM + "start", {"return self.positions[index]": "return torch.randn_like(self.positions[index])"}, QUICK_JOINT
     ),
     "chains under other images' posteriors": Fault(
-        LEARNER + "_infer",
-        {"lambda z: self.model.log_joint(z, images)": "lambda z: self.model.log_joint(z, images.roll(1, 0))"},
+        "anasyn.learning.inference:infer",
+        {"lambda z: model.log_joint(z, images)": "lambda z: model.log_joint(z, images.roll(1, 0))"},
         QUICK_JOINT,
     ),
     "learning gradient of the wrong sign": Fault(

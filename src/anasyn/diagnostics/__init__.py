@@ -4,6 +4,7 @@ from .chains import ChainDraws, effective_sample_size, r_hat
 from .descriptor import DescriptorDiagnosis, diagnose_descriptor
 from .gap import Gap, energy_gap
 from .generator import GeneratorDiagnosis, diagnose_generator
+from .latent_prior import PriorChains, diagnose_prior
 from .long_run import LongRun, Stein, stein
 from .modes import OtherMode
 from .prior import Aggregate, aggregate
@@ -19,11 +20,13 @@ __all__ = [
     "GeneratorDiagnosis",
     "LongRun",
     "OtherMode",
+    "PriorChains",
     "Stein",
     "aggregate",
     "diagnose",
     "diagnose_descriptor",
     "diagnose_generator",
+    "diagnose_prior",
     "effective_sample_size",
     "energy_gap",
     "judge",

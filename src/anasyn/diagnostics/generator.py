@@ -12,18 +12,12 @@ from ..evaluation import evenly
 from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal
-from .chains import ChainDraws, arviz, effective_sample_size, finite, gradients_per_step, r_hat, sample
+from .chains import R_HAT, ChainDraws, arviz, effective_sample_size, finite, gradients_per_step, r_hat, sample
+from .latent_prior import PriorChains, diagnose_prior, judge_prior
 from .modes import BARRIER, OtherMode, around, barrier, peaks
 from .prior import Aggregate, aggregate
 
-__all__ = ["MASS", "R_HAT", "GeneratorDiagnosis", "diagnose_generator"]
-
-R_HAT = 1.1
-"""R-hat below which the chains of an image count as mixing.
-
-Gelman and Rubin's 1.1, not the 1.01 of Vehtari et al. 2021: four chains of 200 draws have an effective sample size of
-about 100, at which R-hat reaches 1.05 even for chains of the same distribution.
-"""
+__all__ = ["MASS", "GeneratorDiagnosis", "diagnose_generator"]
 
 MASS = 10.0
 """Nats below the mode of the inferred z beyond which another mode has negligible mass: e^−10 = 5 · 10⁻⁵."""
@@ -52,6 +46,7 @@ class GeneratorDiagnosis:
     stability_limit: tuple[float, ...]  # of δ, 2/√λ_max
     other_modes: tuple[OtherMode, ...]  # one for each chain that ended in one
     prior: Aggregate
+    prior_chains: PriorChains | None  # of a learned prior
     chains: ChainDraws = field(repr=False)  # around the inferred z
     fresh_chains: ChainDraws = field(repr=False)  # from N(0, I)
 
@@ -76,6 +71,7 @@ class GeneratorDiagnosis:
         plain = {name: value for name, value in vars(self).items() if not isinstance(value, ChainDraws)}
         plain["other_modes"] = [asdict(mode) for mode in self.other_modes]
         plain["prior"] = asdict(self.prior)
+        plain["prior_chains"] = self.prior_chains and asdict(self.prior_chains)
         return {**finite(plain), "multimodal": list(self.multimodal)}
 
 
@@ -89,12 +85,12 @@ def diagnose_generator(
     num_draws: int = 200,
     rng: torch.Generator,
 ) -> GeneratorDiagnosis:
-    """Runs MALA with the learned weights from two kinds of starts, and compares the inferred z with N(0, I).
+    """Runs MALA with the learned weights from two kinds of starts, and compares the inferred z with their prior.
 
     Four chains for each image start around its inferred z, 3 posterior standard deviations away, and show whether
     chains mix within a mode. Four others start at the best peaks of log p(Y, z) among `NUM_STARTS` z ~ N(0, I) and
     look for other modes. A chain is in another mode if log p falls by `BARRIER` nats between its highest point and z_i.
-    There may be modes that no chain finds.
+    There may be modes that no chain finds. Of a learned prior, long chains are run as well.
 
     Args:
         model: the generator with its learned weights, in float32.
@@ -114,7 +110,8 @@ def diagnose_generator(
         got = f"{len(z)} z and {len(names)} names"
         raise ValueError(f"z, names: expected one for each of {len(images)} images, got {got}")
     on_cpu = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng, device=rng.device)))
-    prior = aggregate(z, rng=on_cpu)
+    prior_chains, draws = diagnose_prior(model, rng=rng) if model.prior is not None else (None, None)
+    prior = aggregate(z, prior=draws, rng=on_cpu)
     chosen = evenly(len(images), MAX_IMAGES)
     names, num_images = tuple(names[i] for i in chosen.tolist()), len(images)
     images, z = as_float(images[chosen.to(images.device)].to(z.device)), z[chosen.to(z.device)]
@@ -155,6 +152,7 @@ def diagnose_generator(
         stability_limit=tuple(limit.tolist()),
         other_modes=modes,
         prior=prior,
+        prior_chains=prior_chains,
         chains=chains,
         fresh_chains=fresh,
     )
@@ -222,8 +220,9 @@ def _judge(found: GeneratorDiagnosis) -> tuple[str, tuple[str, ...]]:
     apart = f"; {R_HAT:g} or more at {', '.join(stuck)}" if stuck else f", all below {R_HAT:g}"
     share = torch.tensor(found.step_size) / torch.tensor(found.stability_limit)
     reasons = [
-        f"mean z² {prior.mean_square_all:.2f} per dimension, 1 under the prior (p = {prior.mean_square_p:.3f}), "
-        f"energy distance to N(0, I) {prior.energy_distance:.3f} (p = {prior.energy_p:.3f}), {prior.num} z",
+        f"mean z² {prior.mean_square_all:.2f} per dimension, {prior.prior_mean_square:.3g} under the prior "
+        f"(p = {prior.mean_square_p:.3f}), energy distance to it {prior.energy_distance:.3f} "
+        f"(p = {prior.energy_p:.3f}), {prior.num} z",
         f"R-hat around the inferred z: median {_median(found.r_hat):.3f}, largest {max(found.r_hat):.3f}{apart}",
         f"{_median(ess):.0f} effective draws per 1000 gradients (median of images), {min(ess):.0f} at the worst image",
         f"MALA's step size is {float(share.median()):.2f} of the stability limit 2/√λ_max (median of images)",
@@ -237,7 +236,11 @@ def _judge(found: GeneratorDiagnosis) -> tuple[str, tuple[str, ...]]:
             f"another mode is higher than the inferred z's at {', '.join(name for name in names if name in better)} "
             f"(by {better[best]:.0f} nats at {best})"
         )
-    return f"{fits}; {mixing}; {others}", tuple(reasons)
+    verdict = f"{fits}; {mixing}; {others}"
+    if found.prior_chains:
+        of_prior, reason = judge_prior(found.prior_chains)
+        verdict, reasons = f"{verdict}; {of_prior}", [*reasons, reason]
+    return verdict, tuple(reasons)
 
 
 def _median(values: tuple[float, ...]) -> float:

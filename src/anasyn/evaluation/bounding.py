@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import mcmc
 from ..data import to_float
+from ..learning import draw_prior
 from ..models import Generator
 from ..processor import frozen
 from ..rng import derive, standard_normal
@@ -25,6 +26,8 @@ from .likelihood import (
     bracket,
     dequantise,
     log_likelihood,
+    log_normalizer,
+    standard_gaussian,
 )
 
 __all__ = ["Plan", "evaluate_likelihood", "plan", "warning"]
@@ -35,6 +38,8 @@ MIN_IMAGES, MAX_IMAGES = 8, 64
 MIN_TEMPERATURES, MAX_TEMPERATURES = 16, 512
 MAX_PEAKS = 8
 PEAKS_SHARE = 0.5  # of the budget, at most, for the reference, unless it has a single peak
+
+PRIOR_CHAINS, PRIOR_TEMPERATURES = 1024, 256  # for log Z of a learned prior, whose network of z is small
 
 WIDEST = 5.0  # nats, the widest bracket that is trusted
 LEAST_SIZE, LARGEST_SHARE = 2.0, 0.1  # at most this share of the images may have a smaller effective sample size
@@ -115,6 +120,15 @@ def warning(found: LowerBound, simulated: Bracket) -> str | None:
     return f"Not to be trusted: {'; '.join(reasons)}." if reasons else None
 
 
+def _learned_prior(model: Generator, rng: torch.Generator) -> tuple[float, DrawPrior]:
+    """log Z(α) of a learned prior, and draws from it by long chains."""
+    like = next(model.parameters())
+    draws = standard_normal(like.new_empty(PRIOR_CHAINS, model.latent_dim), rng)
+    with frozen(model):
+        found = log_normalizer(model.log_prior, standard_gaussian, draws, num_temperatures=PRIOR_TEMPERATURES, rng=rng)
+    return found.value.item(), lambda num, rng: draw_prior(model, num, rng=rng)
+
+
 def evaluate_likelihood(
     model: Generator,
     pixels: Tensor,
@@ -122,20 +136,16 @@ def evaluate_likelihood(
     *,
     seed: int,
     seconds: float = SECONDS,
-    log_prior_normalizer: float = 0.0,
-    draw_prior: DrawPrior | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Measure]:
     """The log-likelihood, bits per dimension, bracket and effective sample size; a warning with all if one is due.
 
     Args:
-        model: the generator.
+        model: the generator; log Z of a learned prior is estimated first.
         pixels: uint8 (n, c, H, W).
         what: these images in words, such as ``"held-out images"``.
         seed: determines every random number, but not the plan, which depends on the speed of the machine.
         seconds: a budget of time, from which the numbers of images, peaks and temperatures follow.
-        log_prior_normalizer: as for `log_likelihood`.
-        draw_prior: as for `bracket`.
         progress: called after every transition.
     """
     device = next(model.parameters()).device
@@ -151,6 +161,9 @@ def evaluate_likelihood(
             progress(done, numbers.num_transitions)
 
     images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
+    normalizer, draw = (
+        _learned_prior(model, derive(seed, "evaluate prior", device=device)) if model.prior else (0.0, None)
+    )
     chains, temperatures, peaks = numbers.num_chains, numbers.num_temperatures, numbers.num_peaks
     found = log_likelihood(
         model,
@@ -158,7 +171,7 @@ def evaluate_likelihood(
         num_chains=chains,
         num_temperatures=temperatures,
         num_peaks=peaks,
-        log_prior_normalizer=log_prior_normalizer,
+        log_prior_normalizer=normalizer,
         rng=derive(seed, "evaluate likelihood", device=device),
         progress=tick,
     )
@@ -169,8 +182,8 @@ def evaluate_likelihood(
         num_chains=chains,
         num_temperatures=temperatures,
         num_peaks=peaks,
-        log_prior_normalizer=log_prior_normalizer,
-        draw_prior=draw_prior,
+        log_prior_normalizer=normalizer,
+        draw_prior=draw,
         rng=derive(seed, "evaluate bracket", device=device),
         progress=tick,
     )
@@ -178,6 +191,8 @@ def evaluate_likelihood(
         f"annealed importance sampling from Laplace approximations at {peaks} peaks of an image's posterior, {chains} "
         f"chains of {temperatures} temperatures an image (seed {seed})"
     )
+    if model.prior:
+        how += f"; log Z of the learned prior, {normalizer:.2f}, by {PRIOR_CHAINS} chains from N(0, I)"
     over = f"over {len(images)} of the {len(pixels):,} {what}"
     bits = bits_per_dimension(found.value, images[0].numel())
     width = simulated.upper - simulated.lower

@@ -70,7 +70,7 @@ def evaluate_inference(
         if name == "training":
             z = inferred.z
             measures["z_max"] = _measure(z.abs().max(), f"Largest |z_k| of any coordinate {how}.")
-            protocol = f"Mean square of z per dimension, 1 under the prior, mean {how}."
+            protocol = f"Mean square of z per dimension, 1 under N(0, I), mean {how}."
             measures["z_mean_square"] = _measure(z**2, protocol)
     return measures
 

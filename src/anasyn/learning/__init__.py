@@ -1,10 +1,11 @@
-"""The two published algorithms, and the driver that advances any learner."""
+"""The published algorithms, and the driver that advances any learner."""
 
 from .descriptor import DescriptorLearner
 from .driver import constant, learn, linear_decay
 from .expansion import expand, expandable_layer, shrunk_moments
 from .generator import GeneratorLearner
 from .guard import Guard
+from .latent_prior import LatentPriorLearner, draw_prior
 from .learner import Learner
 from .noise import LearnedNoise
 from .principal import principal_scores
@@ -16,11 +17,13 @@ __all__ = [
     "Divergence",
     "GeneratorLearner",
     "Guard",
+    "LatentPriorLearner",
     "LearnedNoise",
     "Learner",
     "Record",
     "Watch",
     "constant",
+    "draw_prior",
     "expand",
     "expandable_layer",
     "learn",

@@ -9,8 +9,9 @@ from .. import mcmc
 from ..models import Generator
 from ..processor import frozen
 from .expansion import expand, expandable_layer
+from .inference import infer
 from .noise import LearnedNoise
-from .principal import principal_scores
+from .principal import start_at_principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["GeneratorLearner"]
@@ -80,17 +81,9 @@ class GeneratorLearner:
             self.noise.allocate(num_held_out or num_images, self.model, like=images)
 
     def prepare(self, images: Tensor, held_out: Tensor) -> None:
-        """Moves the chains to the principal scores of their images, if they start there.
-
-        Coordinates for which the images have no component keep their draws from N(0, 1).
-        """
+        """Moves the chains to the principal scores of their images, if they start there."""
         if self.start == "principal":
-            for chains, scores in zip(
-                (self.chains, self.held_out),
-                principal_scores(images, held_out, self.model.latent_dim),
-                strict=True,
-            ):
-                chains.positions[:, : scores.shape[1]] = scores.to(chains.positions)
+            start_at_principal_scores(self.chains, images, self.held_out, held_out)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
@@ -99,7 +92,7 @@ class GeneratorLearner:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t), from the current z_i           (7)
-        z, step_size, info = self._infer(self.chains, index, images, rng)
+        z, step_size, info = infer(self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
 
         # Learning step: the gradient of (1/n) Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖²/2σ²   (8, 9)
         squares = (self.model(z) - images) ** 2
@@ -132,25 +125,10 @@ class GeneratorLearner:
     def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
         """After an iteration: infers z of a batch of held-out images, which W does not learn from, and updates σ."""
         if self.noise:
-            z, step_size, info = self._infer(self.held_out, index, images, rng)
+            z, step_size, info = infer(self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
             self.held_out.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
             with torch.no_grad():
                 self.noise.update(self.model, index, (self.model(z) - images) ** 2)
-
-    def _infer(
-        self, chains: mcmc.WarmChains, index: Tensor, images: Tensor, rng: torch.Generator
-    ) -> tuple[Tensor, Tensor, mcmc.Info]:
-        """l transitions of these images' chains: where they end, their step sizes, and what they did."""
-        step_size = chains.step_sizes[index]
-        with frozen(self.model):
-            state, info = mcmc.run(
-                self.kernel.with_step_size(step_size),
-                lambda z: self.model.log_joint(z, images),
-                chains.start(index, images, rng),
-                num_steps=self.num_steps,
-                rng=rng,
-            )
-        return state.position, step_size, info
 
     def kept(self) -> dict[str, Tensor]:
         """The chains of the held-out images, and the residuals from which σ is learned."""

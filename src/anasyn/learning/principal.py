@@ -5,8 +5,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..data import as_float
+from ..mcmc import WarmChains
 
-__all__ = ["principal_scores"]
+__all__ = ["principal_scores", "start_at_principal_scores"]
 
 SIDE = 16  # pixels to which images are reduced: details do not matter for where a chain starts
 CHUNK = 256  # images that are floats at once
@@ -37,6 +38,18 @@ def principal_scores(images: Tensor, others: Tensor, num: int) -> tuple[Tensor, 
     scores = [[(_reduced(chunk) - mean) @ basis for chunk in each.split(CHUNK)] for each in (images, others)]
     first, second = (torch.cat(parts) for parts in scores)
     return first, second
+
+
+def start_at_principal_scores(
+    chains: WarmChains, images: Tensor, held_out_chains: WarmChains, held_out: Tensor
+) -> None:
+    """Moves chains of z to the principal scores of their images, (n, *event), uint8 or float.
+
+    Coordinates for which the images have no component stay where they are.
+    """
+    scores = principal_scores(images, held_out, chains.positions.shape[1])
+    for each, position in zip((chains, held_out_chains), scores, strict=True):
+        each.positions[:, : position.shape[1]] = position.to(each.positions)
 
 
 def _reduced(images: Tensor) -> Tensor:

@@ -2,9 +2,20 @@
 
 from .descriptor import DESCRIPTOR, DescriptorSettings
 from .generator import GENERATOR, GeneratorSettings
+from .latent_prior import LATENT_PRIOR, LatentPriorSettings
 from .method import Latents, Method, Synthesis
 from .settings import Scale, Settings
 
-__all__ = ["METHODS", "DescriptorSettings", "GeneratorSettings", "Latents", "Method", "Scale", "Settings", "Synthesis"]
+__all__ = [
+    "METHODS",
+    "DescriptorSettings",
+    "GeneratorSettings",
+    "LatentPriorSettings",
+    "Latents",
+    "Method",
+    "Scale",
+    "Settings",
+    "Synthesis",
+]
 
-METHODS = (GENERATOR, DESCRIPTOR)
+METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR)

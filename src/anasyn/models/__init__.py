@@ -1,7 +1,8 @@
-"""The two models, each defined by a log-density, and their networks."""
+"""The models, each defined by a log-density, and their networks."""
 
 from . import networks
 from .descriptor import Descriptor
 from .generator import Generator
+from .prior import LatentPrior
 
-__all__ = ["Descriptor", "Generator", "networks"]
+__all__ = ["Descriptor", "Generator", "LatentPrior", "networks"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..rng import standard_normal
+from .prior import LatentPrior
 
 __all__ = ["Generator"]
 
@@ -13,11 +14,14 @@ __all__ = ["Generator"]
 class Generator(nn.Module):
     """Y = f(Z; W) + ε,   Z ~ N(0, I_d),   ε ~ N(0, σ² I_D).                                   (1, 2)
 
+    Z may have a learned prior p_α instead of N(0, I_d).
+
     Args:
         network: f, z (n, d) → images (n, *event).
         latent_dim: d.
         sigma: σ, the standard deviation of a pixel's noise, in the images' units ([−1, 1]).
         precision: arithmetic of the network, ``"float32"`` or ``"bfloat16"``; densities have the precision of z.
+        prior: p_α; None for N(0, I_d).
 
     Raises:
         ValueError: σ or d is not positive, or the precision is unknown.
@@ -25,7 +29,15 @@ class Generator(nn.Module):
     Source: Han, Lu, Zhu, Wu, *Alternating Back-Propagation for Generator Network*, AAAI 2017.
     """
 
-    def __init__(self, network: nn.Module, latent_dim: int, sigma: float, precision: str = "float32"):
+    def __init__(
+        self,
+        network: nn.Module,
+        latent_dim: int,
+        sigma: float,
+        precision: str = "float32",
+        *,
+        prior: LatentPrior | None = None,
+    ):
         super().__init__()
         if not sigma > 0:
             raise ValueError(f"sigma: expected a number above 0, got {sigma}")
@@ -38,6 +50,7 @@ class Generator(nn.Module):
         self.sigma: Tensor
         self.register_buffer("sigma", torch.tensor(sigma, dtype=torch.float64))  # a buffer, since it may be learned
         self.precision = precision
+        self.prior = prior
 
     def forward(self, z: Tensor) -> Tensor:
         """f(z), (n, d) → (n, *event)."""
@@ -46,7 +59,9 @@ class Generator(nn.Module):
         return images.to(z.dtype)
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """log p(z) = −‖z‖²/2 − (d/2) log 2π, (n,)."""
+        """log p(z) = −‖z‖²/2 − (d/2) log 2π, (n,); of a learned prior, log p_α(z) up to the constant −log Z(α)."""
+        if self.prior is not None:
+            return self.prior.log_density(z)
         return -0.5 * (z**2).sum(1) - 0.5 * self.latent_dim * math.log(2 * math.pi)
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
@@ -68,7 +83,15 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def sample(self, num: int, *, rng: torch.Generator) -> Tensor:
-        """f(z) at ``num`` draws z ~ N(0, I_d), (num, *event), without the pixel noise ε."""
+        """f(z) at ``num`` draws z ~ N(0, I_d), (num, *event), without the pixel noise ε.
+
+        Raises:
+            ValueError: the prior is learned; only chains draw from it (`anasyn.learning.draw_prior`).
+        """
+        if self.prior is not None:
+            raise ValueError(
+                "prior: a learned one is drawn from by MCMC; give draw_prior(model, num, rng=rng) to the model"
+            )
         weight = next(self.parameters())
         z = standard_normal(weight.new_empty(num, self.latent_dim), rng)
         images: Tensor = self(z)

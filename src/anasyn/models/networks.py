@@ -1,11 +1,11 @@
-"""The networks of the two models, without batch normalisation: it would make an image depend on the others."""
+"""The networks of the models, without batch normalisation: it would make an image depend on the others."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["conv", "deconv"]
+__all__ = ["conv", "deconv", "mlp"]
 
 Size = int | tuple[int, int]
 """The side of square images in pixels, or their height and width."""
@@ -77,6 +77,22 @@ def conv(
         layers += [nn.LeakyReLU(0.2)]
     layers += [Head(widths[-1] * height * width)]
     return channels_last(nn.Sequential(*layers))
+
+
+def mlp(latent_dim: int, width: int = 200) -> nn.Sequential:
+    """The network of a learned prior: z, (n, d) → one number per z, (n,).
+
+    Three linear layers with GELU between them, smooth for the sake of the chains; the last has no bias: adding a
+    constant to f changes no gradient. It begins at 0, and the prior at N(0, I).
+
+    Args:
+        latent_dim: d.
+        width: of the two hidden layers.
+    """
+    last = nn.Linear(width, 1, bias=False)
+    nn.init.zeros_(last.weight)
+    hidden = [nn.Linear(latent_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU()]
+    return nn.Sequential(*hidden, last, nn.Flatten(0))
 
 
 def channels_last(network: nn.Sequential) -> nn.Sequential:

@@ -104,13 +104,16 @@ def _pictures(key: str, run: Run, learner: Learner, images: ImageSet, share: int
     room = share // max(1, sum(ability is not None for ability in (method.infer, method.synthesise)))
     if method.synthesise:
         parts |= _of_synthesis(key, method.synthesise(learner), images, seed, room)
+
+    def samples() -> Tensor:
+        rng = derive(seed, "report", device=next(learner.model.parameters()).device)
+        return to_uint8(method.sample(learner, SAMPLES, lambda: images, rng))
+
     if method.infer:
-        parts |= _of_inference(method.infer(learner), images, seed, room)
+        parts |= _of_inference(method.infer(learner), samples(), images, room)
     if not parts:
-        device = next(learner.model.parameters()).device
-        samples = method.sample(learner, SAMPLES, lambda: images, derive(seed, "report", device=device))
         training = _named(images, evenly(len(images), SHOWN), SIDE)
-        parts = {"training": training, "learned": pictures.singles(to_uint8(samples), SIDE)}
+        parts = {"training": training, "learned": pictures.singles(samples(), SIDE)}
     return parts
 
 
@@ -121,16 +124,16 @@ def _named(images: ImageSet, index: Tensor, side: int) -> list[dict[str, Any]]:
 
 
 @torch.no_grad()
-def _of_inference(latents: Latents, images: ImageSet, seed: int, share: int) -> dict[str, Any]:
+def _of_inference(latents: Latents, drawn: Tensor, images: ImageSet, share: int) -> dict[str, Any]:
+    """The pictures of a method that infers z, with samples ``drawn`` from it, uint8."""
     model, z = latents
-    rng = derive(seed, "report", device=z.device)
     shown, side = (SHOWN, SIDE) if share > ROOM_FOR_ALL else (SHOWN // 2, SIDE // 2)
     index = evenly(len(images), shown)
     chosen = z[index.to(z.device)]
     reconstructions = model(chosen).cpu()
     mse = ((to_float(images.pixels[index]) - reconstructions) ** 2).flatten(1).mean(1).tolist()
     training, after = _named(images, index, side), pictures.singles(to_uint8(reconstructions), side)
-    samples = pictures.singles(to_uint8(model.sample(SAMPLES, rng=rng)), side)
+    samples = pictures.singles(drawn, side)
     square = _panel(model, z, side // 2)
     pairs = [
         {"name": a["name"], "training": a["image"], "reconstruction": b, "mse": error, "z": _coordinates(position)}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
@@ -42,7 +43,8 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
     if method.infer:
         latents = method.infer(learner)
         run.save_latents(latents.z)
-        drawn |= _inference_figures(latents, images, seed)
+        samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=latents.z.device))
+        drawn |= _inference_figures(latents, samples, images)
     if method.synthesise:
         drawn |= _synthesis_figures(method.synthesise(learner), images, seed)
     for name, figure in drawn.items():
@@ -70,14 +72,13 @@ def interpolate(run: Run, points: int, low: float, high: float, axes: tuple[int,
     return path
 
 
-def _inference_figures(latents: Latents, images: ImageSet, seed: int) -> dict[str, Figure]:
+def _inference_figures(latents: Latents, samples: Tensor, images: ImageSet) -> dict[str, Figure]:
     model, z = latents
-    rng = derive(seed, "figures", device=z.device)
     with torch.no_grad():
         reconstructions = torch.cat([to_uint8(model(part)).cpu() for part in z.split(256)])
     drawn = {
         "reconstructions.png": figures.reconstructions_figure(images.pixels, reconstructions),
-        "samples.png": figures.grid_figure(to_uint8(model.sample(64, rng=rng)), "samples"),
+        "samples.png": figures.grid_figure(to_uint8(samples), "samples"),
     }
     if z.shape[1] > 1:
         plane = latent_plane(z)

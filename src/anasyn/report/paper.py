@@ -8,6 +8,7 @@ import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
@@ -77,7 +78,10 @@ def _figures(run: Run, learner: Learner, images: ImageSet) -> Iterator[tuple[str
         if any(record.get(name) is not None for record in records):
             yield name, COLUMN, _curve(records, name, label, log)
     if run.method.infer:
-        yield from _of_inference(run.method.infer(learner), images, run.settings.seed)
+        latents = run.method.infer(learner)
+        rng = derive(run.settings.seed, "figures", device=latents.z.device)
+        samples = to_uint8(run.method.sample(learner, 33, lambda: images, rng))
+        yield from _of_inference(latents, samples, images)
     if run.method.synthesise:
         yield from _of_synthesis(run.method.synthesise(learner), images, run.settings.seed)
 
@@ -92,14 +96,13 @@ def _curve(records: Sequence[Record], name: str, label: str, log: bool) -> Draw:
     return draw
 
 
-def _of_inference(latents: Latents, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
+def _of_inference(latents: Latents, samples: Tensor, images: ImageSet) -> Iterator[tuple[str, float, Draw]]:
     model, z = latents
     index = evenly(len(images), SHOWN)
     with torch.no_grad():
         reconstructions = to_uint8(model(z[index.to(z.device)]))
     pairs = {"image": images.pixels[index], "f(z)": reconstructions}
     yield "reconstructions", PAGE, lambda ax: figures.draw_rows(ax, pairs, 11)
-    samples = to_uint8(model.sample(33, rng=derive(seed, "figures", device=z.device)))
     yield "samples", PAGE, lambda ax: figures.draw_grid(ax, samples, 11)
     if z.shape[1] < 2:
         return

@@ -31,7 +31,7 @@ def snapshot(run: Run, learner: Learner, images: ImageSet) -> dict[str, Tensor]:
         model, z = run.method.infer(learner)
         with torch.no_grad():
             shown["reconstructions f(z)"] = model(z[index.to(device)])
-        shown["samples f(z) at z ~ N(0, I)"] = model.sample(SHOWN, rng=rng)
+        shown[f"samples, {run.method.sampled}"] = run.method.sample(learner, SHOWN, lambda: images, rng)
     if run.method.synthesise:
         synthesis, where = run.method.synthesise(learner), index.to(device)
         _, shown["synthesised images"] = synthesize(synthesis, where, to_float(observed.to(device)), rng=rng)

@@ -1,0 +1,45 @@
+"""The inference step of the methods with a latent vector."""
+
+import torch
+from torch import Tensor
+
+from .. import mcmc
+from ..models import Generator
+from ..processor import frozen
+
+__all__ = ["infer"]
+
+
+def infer(
+    model: Generator,
+    kernel: mcmc.Kernel,
+    chains: mcmc.WarmChains,
+    index: Tensor,
+    images: Tensor,
+    num_steps: int,
+    rng: torch.Generator,
+) -> tuple[Tensor, Tensor, mcmc.Info]:
+    """For each image, transitions of its z under p(z | Y; W), from where its chain is; the chains stay unchanged.
+
+    Args:
+        model: the generator, whose weights stay unchanged.
+        kernel: the transition; the step sizes are the chains'.
+        chains: of the data set.
+        index: the images' places in the data set, (b,).
+        images: Y, (b, *event).
+        num_steps: l, transitions.
+        rng: on the images' device.
+
+    Returns:
+        z at the end, (b, d); the step sizes, (b,); and what the chains did.
+    """
+    step_size = chains.step_sizes[index]
+    with frozen(model):
+        state, info = mcmc.run(
+            kernel.with_step_size(step_size),
+            lambda z: model.log_joint(z, images),
+            chains.start(index, images, rng),
+            num_steps=num_steps,
+            rng=rng,
+        )
+    return state.position, step_size, info
