@@ -120,8 +120,10 @@ def warning(found: LowerBound, simulated: Bracket) -> str | None:
     return f"Not to be trusted: {'; '.join(reasons)}." if reasons else None
 
 
-def _learned_prior(model: Generator, rng: torch.Generator) -> tuple[float, DrawPrior]:
-    """log Z(α) of a learned prior, and draws from it by long chains."""
+def _prior_of(model: Generator, rng: torch.Generator) -> tuple[float, DrawPrior | None]:
+    """log Z(α) of a learned prior, and draws from it by long chains; 0 and None for N(0, I)."""
+    if model.prior is None:
+        return 0.0, None
     like = next(model.parameters())
     draws = standard_normal(like.new_empty(PRIOR_CHAINS, model.latent_dim), rng)
     with frozen(model):
@@ -161,9 +163,7 @@ def evaluate_likelihood(
             progress(done, numbers.num_transitions)
 
     images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
-    normalizer, draw = (
-        _learned_prior(model, derive(seed, "evaluate prior", device=device)) if model.prior else (0.0, None)
-    )
+    normalizer, draw = _prior_of(model, derive(seed, "evaluate prior", device=device))
     chains, temperatures, peaks = numbers.num_chains, numbers.num_temperatures, numbers.num_peaks
     found = log_likelihood(
         model,
