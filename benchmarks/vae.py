@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from anasyn.models import Generator
 
 SETS = {"drawn cats": 64, "CIFAR-10 cats": 32}  # sides in pixels
-NUM_CATS, NUM_SAMPLES = 2000, 512
+NUM_CATS, NUM_SAMPLES, NUM_INFERRED = 2000, 512, 64
 RATES = (0.001, 0.003)  # of the auto-encoder
 SECONDS = {"fast": 20.0, "full": 90.0}  # of annealed importance sampling, for each model
 
@@ -152,11 +152,12 @@ def measure(
 ) -> dict[str, float]:
     """The measures of a model's likelihood and of its samples."""
     from anasyn.data import to_uint8
-    from anasyn.evaluation import evaluate_likelihood
+    from anasyn.evaluation import evaluate_likelihood, evenly
     from anasyn.evaluation.evaluate import against, evaluate_inference
 
     found = against(to_uint8(samples), "samples", training, held_out, 0)
-    found |= evaluate_inference(model, training, held_out, seed=0)
+    few = (images[evenly(len(images), NUM_INFERRED)] for images in (training, held_out))
+    found |= evaluate_inference(model, *few, seed=0)
     found |= evaluate_likelihood(model, held_out, "held-out images", seed=0, seconds=seconds)
     names = ("log_likelihood", "log_likelihood_bracket", "bits_per_dimension", "held_out_mse", "training_mse",
              "z_mean_square", "saturated_share", "coverage_mse", "nearest_training_mse")  # fmt: skip

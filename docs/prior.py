@@ -1,4 +1,4 @@
-"""Draws docs/prior.png: samples and panel of the drawn cats learned without and with parameter expansion.
+"""Draws docs/prior.png: the panel of the drawn cats learned plainly, and with parameter expansion.
 
 anasyn learn drawn-cats --expand off --out runs/plain
 anasyn learn drawn-cats --out runs/expanded

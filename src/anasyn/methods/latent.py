@@ -63,7 +63,7 @@ class LatentSettings(ChainSettings):
             batch_size=batch,
             # The network memorises a few images: learned from their residuals, σ would fall to its floor.
             sigma=LEARNED if hold_out else SIGMA,
-            latent_dim=2 if n <= 25 else 8 if n <= 100 else 64 if n <= 2000 else 100 if n <= 20_000 else 128,
+            latent_dim=2 if n <= 25 else 8 if n <= 100 else 100 if n <= 20_000 else 128,
             # A chain that moves once an epoch has further to go than one that moves in every iteration.
             num_steps=3 if batch == n else 5,
             width=256 if n <= 20_000 else 384,
