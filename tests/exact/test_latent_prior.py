@@ -7,8 +7,10 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
 
 from anasyn import LatentPriorLearner, mcmc
+from anasyn.evaluation import bounding
 from anasyn.learning import draw_prior
 from anasyn.models import Generator, LatentPrior
 from anasyn.rng import derive, standard_normal
@@ -113,6 +115,41 @@ def test_planted_faults_in_the_prior_move_its_draws(fault):
 def test_draws_from_the_normal_are_no_draws_from_the_prior():
     with pytest.raises(AssertionError):
         check_draws(draw=lambda model, num, num_steps, rng: standard_normal(torch.empty(num, 2, dtype=FLOAT), rng))
+
+
+def check_evaluated_likelihood() -> None:
+    """What `anasyn evaluate` computes: log p(Y) of a learned prior, in which log Z(α) is estimated, within 0.1 nat."""
+    model = linear(W3, C3, SIGMA, LatentPrior(Quadratic(A2, B2)))
+    pixels = (normal(8, 3, seed=4).clamp(-2, 2) * 40 + 127).to(torch.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounding, "to_float", lambda x: x.double() / 127.5 - 1)
+        patch.setattr(bounding, "dequantise", lambda x, rng: x.double() / 127.5 - 1)
+        patch.setattr(bounding, "plan", lambda *_: bounding.Plan(8, 8, 64, 32, 2))
+        measures = bounding.evaluate_likelihood(model, pixels, "images", seed=0)
+    covariance = torch.linalg.inv(torch.eye(2, dtype=FLOAT) + A2)
+    noise = SIGMA**2 * torch.eye(3, dtype=FLOAT)
+    exact = MultivariateNormal(W3 @ covariance @ B2 + C3, W3 @ covariance @ W3.T + noise)
+    expected = exact.log_prob(pixels.double() / 127.5 - 1).mean().item()
+    assert abs(measures["log_likelihood"]["value"] - expected) < 0.1
+    assert abs(measures["log_likelihood_bracket"]["value"]) < 0.2
+
+
+def test_the_likelihood_with_a_learned_prior():
+    check_evaluated_likelihood()
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"found.value.item(), lambda": "0.0, lambda"},
+        {"model.log_prior, standard_gaussian": "lambda z: 2 * model.log_prior(z), standard_gaussian"},
+    ],
+    ids=["log Z left out", "another prior's log Z"],
+)
+def test_planted_faults_in_the_likelihood_with_a_learned_prior(edits, monkeypatch):
+    plant(monkeypatch, "anasyn.evaluation.bounding:_prior_of", edits)
+    with pytest.raises(AssertionError):
+        check_evaluated_likelihood()
 
 
 def check_posterior(kind: type[Generator] = Generator, prior: type[LatentPrior] = LatentPrior) -> None:
