@@ -114,20 +114,21 @@ def test_the_measures_of_a_linear_generator(tensor, monkeypatch):
     assert "Trusted" in measures["log_likelihood"]["protocol"]
 
 
-def bound(sizes: list[float]) -> likelihood.LowerBound:
-    return likelihood.LowerBound(torch.zeros(len(sizes)), torch.zeros(len(sizes)), torch.tensor(sizes))
+def bound(errors: list[float]) -> likelihood.LowerBound:
+    return likelihood.LowerBound(torch.zeros(len(errors)), torch.tensor(errors), torch.ones(len(errors)))
 
 
 def bracket_of(width: float) -> likelihood.Bracket:
     return likelihood.Bracket(torch.zeros(4), torch.full((4,), width), torch.ones(4))
 
 
-def test_a_wide_bracket_or_single_chains_are_warned_of():
+def test_a_wide_bracket_and_chains_that_disagree_are_warned_of():
     assert bounding.warning(bound([4.0] * 10), bracket_of(1.0)) is None
     assert "6.0 nats wide" in bounding.warning(bound([4.0] * 10), bracket_of(6.0))
     assert "nan nats wide" in bounding.warning(bound([4.0] * 10), bracket_of(math.nan))
-    assert bounding.warning(bound([1.1] + [4.0] * 9), bracket_of(1.0)) is None
-    assert "20%" in bounding.warning(bound([1.1, 1.2] + [4.0] * 8), bracket_of(1.0))
+    assert bounding.warning(bound([20.0] + [1.0] * 9), bracket_of(1.0)) is None
+    assert "standard error is 6.5 nats" in bounding.warning(bound([4.0, 9.0]), bracket_of(1.0))
+    assert "standard error is nan nats" in bounding.warning(bound([4.0, math.nan]), bracket_of(1.0))
 
 
 def test_numbers_that_are_not_trusted_never_come_without_their_warning(monkeypatch):

@@ -41,8 +41,7 @@ PEAKS_SHARE = 0.5  # of the budget, at most, for the reference, unless it has a 
 
 PRIOR_CHAINS, PRIOR_TEMPERATURES = 1024, 256  # for log Z of a learned prior, whose network of z is small
 
-WIDEST = 5.0  # nats, the widest bracket that is trusted
-LEAST_SIZE, LARGEST_SHARE = 2.0, 0.1  # at most this share of the images may have a smaller effective sample size
+WIDEST = 5.0  # nats, the widest bracket and the largest standard error that are trusted
 
 Progress = Callable[[int, int], None]
 """Transitions done, and in all."""
@@ -114,9 +113,9 @@ def warning(found: LowerBound, simulated: Bracket) -> str | None:
     width = (simulated.upper - simulated.lower).mean().item()
     if not width <= WIDEST:
         reasons.append(f"the bracket on simulated images is {width:.1f} nats wide, above {WIDEST:g}")
-    share = (found.effective_sample_size < LEAST_SIZE).double().mean().item()
-    if share > LARGEST_SHARE:
-        reasons.append(f"of {share:.0%} of the images a single chain outweighs the others (effective size below 2)")
+    error = found.error.mean().item()
+    if not error <= WIDEST:
+        reasons.append(f"an image's chains disagree: the standard error is {error:.1f} nats, above {WIDEST:g}")
     return f"Not to be trusted: {'; '.join(reasons)}." if reasons else None
 
 
@@ -198,7 +197,7 @@ def evaluate_likelihood(
     width = simulated.upper - simulated.lower
     error = width.std().item() / len(width) ** 0.5
     untrusted = warning(found, simulated)
-    verdict = "" if untrusted else " Trusted: the bracket is narrow and no chain outweighs the others."
+    verdict = "" if untrusted else f" Trusted: bracket and standard error are at most {WIDEST:g} nats."
     sides = f"lower {simulated.lower.mean():.2f}, upper {simulated.upper.mean():.2f}"
     noise = "uniform noise of one grey level added"
 
