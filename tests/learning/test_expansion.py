@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import GeneratorLearner, learn, mcmc
+from anasyn import GeneratorLearner, LatentPriorLearner, learn, mcmc
 from anasyn.learning import expand, expandable_layer, prime, shrunk_moments
-from anasyn.models import Generator, networks
+from anasyn.models import Generator, LatentPrior, networks
 
 from ..planting import plant
 
@@ -46,7 +46,7 @@ def check_unchanged(strength: float, dtype: torch.dtype = FLOAT) -> None:
     assert layer is not None
     before = [network(each.positions) for each in (chains, others)]
     start = chains.positions.clone()
-    expand(layer, optimizer, chains, [others], strength=strength)
+    expand([layer], optimizer, chains, [others], strength=strength)
     assert (chains.positions - start).abs().max() > 0.01  # something has happened
     for each, images in zip((chains, others), before, strict=True):
         torch.testing.assert_close(network(each.positions), images, rtol=0, atol=1e-6 if dtype == FLOAT else 5e-6)
@@ -57,7 +57,7 @@ def check_whitened() -> None:
     chains = chains_at(stretched(4000))
     layer = linear_layer()
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    expand(layer, optimizer, chains, strength=1.0)
+    expand([layer], optimizer, chains, strength=1.0)
     torch.testing.assert_close(chains.positions.mean(0), torch.zeros(3, dtype=FLOAT), rtol=0, atol=1e-9)
     torch.testing.assert_close(chains.positions.T.cov(correction=0), torch.eye(3, dtype=FLOAT), rtol=0, atol=2e-2)
 
@@ -66,7 +66,7 @@ def check_step_sizes() -> None:
     """δ is multiplied by det(Σ)^{−κ/2d}: the volume of a step in the data stays the same."""
     chains = chains_at(stretched(4000))
     layer, covariance = linear_layer(), stretched(4000).T.cov(correction=0)
-    expand(layer, torch.optim.SGD(layer.parameters(), lr=0.1), chains, strength=0.4)
+    expand([layer], torch.optim.SGD(layer.parameters(), lr=0.1), chains, strength=0.4)
     expected = 0.1 * torch.linalg.det(covariance) ** (-0.4 / 6)
     torch.testing.assert_close(chains.step_sizes, expected.expand(4000), rtol=1e-3, atol=0)
 
@@ -83,7 +83,7 @@ def check_moment() -> None:
 
     for weight, gradient in zip(layer.parameters(), gradients(), strict=True):
         optimizer.state[weight]["exp_avg"].copy_(gradient)
-    expand(layer, optimizer, chains, strength=0.5)
+    expand([layer], optimizer, chains, strength=0.5)
     for weight, gradient in zip(layer.parameters(), gradients(), strict=True):
         torch.testing.assert_close(optimizer.state[weight]["exp_avg"], gradient, rtol=1e-9, atol=1e-9)
 
@@ -154,7 +154,7 @@ def test_planted_faults_in_the_expansion_are_caught(edits, check, monkeypatch):
 @pytest.mark.parametrize(
     "edits",
     [
-        {"expand(self.layer, self.optimizer, self.chains,": "expand(self.layer, self.optimizer, self._batch(index),"},
+        {"self.optimizer, self.chains, [self.held_out]": "self.optimizer, self._batch(index), [self.held_out]"},
         {"[self.held_out]": "[]"},
         {"strength=strength": "strength=self.expansion"},
     ],
@@ -231,3 +231,36 @@ def test_the_maximum_of_the_linear_generator_is_reached_in_fewer_iterations():
     """PX-EM converges faster than EM (Liu, Rubin and Wu 1998, theorem 3)."""
     plain, expanded = iterations_to_the_maximum(0.0), iterations_to_the_maximum(1.0)
     assert expanded < 0.7 * plain, (expanded, plain)
+
+
+def check_both_networks() -> None:
+    """With a learned prior, neither f(z_i) nor f_α(z_i) changes."""
+    images = torch.randn(60, 5, generator=rng(3), dtype=FLOAT)
+    prior = LatentPrior(networks.mlp(3, 8).to(FLOAT))
+    with torch.no_grad():
+        prior.network[-2].weight.normal_(generator=rng(6))  # it begins at 0
+    model = Generator(linear_layer(), 3, 0.3, prior=prior)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    learner = LatentPriorLearner(model, expansion=0.5, optimizer=optimizer, num_prior_chains=4)
+    learner.begin(images, 60, rng=rng())
+    learner.chains.positions = stretched(60)
+    learner.num_steps = 0
+    before = [network(learner.chains.positions).detach() for network in (model, prior)]
+    assert before[1].std() > 0
+    learner.step(torch.arange(60), images, rng=rng())
+    for network, values in zip((model, prior), before, strict=True):
+        torch.testing.assert_close(network(learner.chains.positions).detach(), values, rtol=0, atol=1e-9)
+
+
+def test_a_learned_prior_expands_too():
+    check_both_networks()
+
+
+def test_a_planted_fault_in_the_prior_s_expansion_is_caught(monkeypatch):
+    plant(
+        monkeypatch,
+        "anasyn.learning.latent_prior:LatentPriorLearner.step",
+        {"expand(self.layers": "expand(self.layers[:1]"},
+    )
+    with pytest.raises(AssertionError):
+        check_both_networks()

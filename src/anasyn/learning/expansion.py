@@ -62,7 +62,7 @@ def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def expand(
-    layer: nn.Linear,
+    layers: Sequence[nn.Linear],
     optimizer: torch.optim.Optimizer,
     chains: WarmChains,
     others: Sequence[WarmChains] = (),
@@ -78,8 +78,8 @@ def expand(
     (G − κ g μᵀ) Σ^{−κ/2}, g being that of b.
 
     Args:
-        layer: of `expandable_layer`.
-        optimizer: of the layer's weights.
+        layers: of `expandable_layer`, for every network that reads z.
+        optimizer: of the layers' weights.
         chains: of all training images; μ and Σ are the shrunk moments of their positions.
         others: chains whose positions are transformed too.
         strength: κ, 1 for the whole way to N(0, I), less for a part of it.
@@ -91,17 +91,18 @@ def expand(
     root = (vectors * values ** (strength / 2)) @ vectors.T  # Σ^{κ/2}, symmetric
     inverse = (vectors * values ** (-strength / 2)) @ vectors.T
     mean = strength * mean
-    weight = layer.weight.double()
-    layer.bias.add_((weight @ mean).to(layer.bias))
-    layer.weight.copy_(weight @ root)
     for each in (chains, *others):
         each.positions.copy_((each.positions.double() - mean) @ inverse)
         each.step_sizes *= (-strength / 2 * values.log().mean()).exp().to(each.step_sizes)
-    slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]
-    for name in ("exp_avg", "momentum_buffer"):
-        if isinstance(slots.get(name), Tensor):
-            moment = slots[name].double() - torch.outer(of_bias[name].double(), mean)
-            slots[name].copy_(moment @ inverse)
-    if isinstance(slots.get("exp_avg_sq"), Tensor):  # the square of a sum of terms taken as independent
-        square = slots["exp_avg_sq"].double() + torch.outer(of_bias["exp_avg_sq"].double(), mean**2)
-        slots["exp_avg_sq"].copy_(square @ inverse**2)
+    for layer in layers:
+        weight = layer.weight.double()
+        layer.bias.add_((weight @ mean).to(layer.bias))
+        layer.weight.copy_(weight @ root)
+        slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]
+        for name in ("exp_avg", "momentum_buffer"):
+            if isinstance(slots.get(name), Tensor):
+                moment = slots[name].double() - torch.outer(of_bias[name].double(), mean)
+                slots[name].copy_(moment @ inverse)
+        if isinstance(slots.get("exp_avg_sq"), Tensor):  # the square of a sum of terms taken as independent
+            square = slots["exp_avg_sq"].double() + torch.outer(of_bias["exp_avg_sq"].double(), mean**2)
+            slots["exp_avg_sq"].copy_(square @ inverse**2)

@@ -117,7 +117,7 @@ class GeneratorLearner:
         self.optimizer.step()
         if self.layer:
             strength = 1 - (1 - self.expansion) ** (len(images) / len(self.chains.positions))
-            expand(self.layer, self.optimizer, self.chains, [self.held_out], strength=strength)
+            expand([self.layer], self.optimizer, self.chains, [self.held_out], strength=strength)
         if self.noise and not len(self.held_out.positions):
             self.noise.update(self.model, index, squares)
         return record

@@ -3,12 +3,13 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import mcmc
 from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal
+from .expansion import expand, expandable_layer
 from .inference import infer
 from .noise import LearnedNoise
 from .principal import start_at_principal_scores
@@ -29,9 +30,11 @@ class LatentPriorLearner:
 
     The published algorithm starts all chains from N(0, I) in every iteration. Here each image's chain continues from
     where it ended last, as in alternating back-propagation, and so do those of the prior, by default: from chains that
-    start afresh and are too short to cross between modes, f learns what holds for such chains alone. Parameter
-    expansion is left out: it absorbs the mean and the covariance of z in the layers that read z, but N(z; 0, I) is
-    part of this prior and would change.
+    start afresh and are too short to cross between modes, f learns what holds for such chains alone.
+
+    Parameter expansion (`expand`), which is optional, keeps the mean and the covariance of all z_i at those of N(0, I),
+    so that f_α has to learn only the rest of their shape. The first layers of both networks that read z absorb it:
+    f(z_i; W) and f_α(z_i) stay the same.
 
     Args:
         model: the generator, with a `LatentPrior`.
@@ -44,9 +47,11 @@ class LatentPriorLearner:
         optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5) on W and a tenth of that rate on α.
         noise: learns σ; None if σ stays as it is.
         start: where the chains of the z_i start, as for `GeneratorLearner`.
+        expansion: κ of an epoch, as for `GeneratorLearner`.
 
     Raises:
-        ValueError: the model's prior is not learned.
+        ValueError: the model's prior is not learned, or the expansion is on and a network does not begin with a linear
+            layer with bias.
 
     Source: Pang, Han, Nijkamp, Zhu, Wu, *Learning latent space energy-based prior model*, NeurIPS 2020.
     """
@@ -64,6 +69,7 @@ class LatentPriorLearner:
         optimizer: torch.optim.Optimizer | None = None,
         noise: LearnedNoise | None = None,
         start: Literal["prior", "principal"] = "prior",
+        expansion: float = 0.0,
     ):
         if model.prior is None:
             raise ValueError("model: expected a generator with a LatentPrior, got one with N(0, I)")
@@ -80,6 +86,13 @@ class LatentPriorLearner:
             self.optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.0002})
         self.noise = noise
         self.start = start
+        self.expansion = expansion
+        self.layers: list[nn.Linear] = []
+        for network in (model.network, model.prior.network) if expansion else ():
+            layer = expandable_layer(network, model.latent_dim)
+            if layer is None:
+                raise ValueError("expansion: expected networks that begin with a linear layer of z with bias")
+            self.layers.append(layer)
         self.chains = mcmc.WarmChains(model.latent_dim)
         self.held_out = mcmc.WarmChains(model.latent_dim)
         self.iteration = 0
@@ -147,6 +160,9 @@ class LatentPriorLearner:
         adapted = mcmc.adapt(self.prior_kernel, prior_step_size, prior_info.acceptance_rate, gain=0.3)
         self.prior_chains.store(chain, drawn, adapted)
         self.optimizer.step()
+        if self.layers:
+            strength = 1 - (1 - self.expansion) ** (len(images) / len(self.chains.positions))
+            expand(self.layers, self.optimizer, self.chains, [self.held_out], strength=strength)
         if self.noise and not len(self.held_out.positions):
             self.noise.update(self.model, index, squares)
         return record

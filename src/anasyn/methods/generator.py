@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
-from .latent import LatentSettings, build_generator, learned_noise
+from .latent import LatentSettings, build_generator, expansion, learned_noise, remarks
 from .method import Latents, Method
-from .settings import setting
 
 if TYPE_CHECKING:
     import torch
@@ -18,37 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "GeneratorSettings"]
 
-EXPANSION = 0.05  # κ of an epoch
-
 
 @dataclass(frozen=True)
 class GeneratorSettings(LatentSettings):
     """The settings of `anasyn learn generator`."""
 
-    expand: Literal["auto", "on", "off"] = setting(
-        "auto", "parameter expansion, by which the z fill their prior; auto: if the network permits it", "learning"
-    )
-
 
 def build(settings: GeneratorSettings, device: "torch.device") -> "GeneratorLearner":
     """The learner that these settings describe."""
-    from ..learning import GeneratorLearner, expandable_layer
+    from ..learning import GeneratorLearner
     from .build import kernel, optimizer
 
     assert settings.num_steps is not None
     model = build_generator(settings, device)
-    able = expandable_layer(model.network, model.latent_dim) is not None
-    if settings.expand == "on" and not able:
-        raise InputError(
-            f"expand: {settings.network} does not begin with a linear layer of z with bias, which would absorb the "
-            "expansion; expected auto or off"
-        )
     return GeneratorLearner(
         model,
         kernel=kernel(settings),
         num_steps=settings.num_steps,
         optimizer=optimizer(settings, model),
-        expansion=EXPANSION if able and settings.expand != "off" else 0.0,
+        expansion=expansion(settings, model),
         noise=learned_noise(settings),
         start=settings.start,
     )
@@ -57,15 +43,6 @@ def build(settings: GeneratorSettings, device: "torch.device") -> "GeneratorLear
 def infer(learner: "GeneratorLearner") -> Latents:
     """The generator and the inferred z of the training images."""
     return Latents(learner.model, learner.chains.positions)
-
-
-def remarks(learner: "GeneratorLearner") -> tuple[str, ...]:
-    """That the expansion is off since the network does not permit it."""
-    from ..learning import expandable_layer
-
-    if expandable_layer(learner.model.network, learner.model.latent_dim) is None:
-        return ("no parameter expansion: the network does not begin with a linear layer of z with bias",)
-    return ()
 
 
 def sample(learner: "GeneratorLearner", num: int, images: "Callable[[], ImageSet]", rng: "torch.Generator") -> "Tensor":

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from ..learning import LearnedNoise
     from ..models import Generator
 
-__all__ = ["LEARNED", "LatentSettings", "build_generator", "learned_noise"]
+__all__ = ["LEARNED", "LatentSettings", "build_generator", "expansion", "learned_noise", "remarks"]
 
 LEARNED = "learned"
 SIGMA = 0.3  # where σ is not learned, and from where it is learned
+EXPANSION = 0.05  # κ of an epoch
 FEWEST_SPLIT = 100  # images of which a tenth is held out
 
 
@@ -50,6 +51,9 @@ class LatentSettings(ChainSettings):
         "principal",
         "where chains of z start: at the images' principal components, or at draws from N(0, I)",
         "chains",
+    )
+    expand: Literal["auto", "on", "off"] = setting(
+        "auto", "parameter expansion, by which the z fill their prior; auto: if the network permits it", "learning"
     )
     sigma_floor: float = setting(0.02, "smallest σ that is learned", "model", least=1e-4, most=1e3)
 
@@ -100,6 +104,28 @@ def build_generator(settings: LatentSettings, device: "torch.device", **options:
         network = load_network(settings, takes=(settings.latent_dim,), gives=settings.shape)
     sigma = max(SIGMA, settings.sigma_floor) if settings.sigma == LEARNED else float(settings.sigma)
     return Generator(network, settings.latent_dim, sigma, settings.precision, **options).to(device)
+
+
+def expansion(settings: LatentSettings, model: "Generator") -> float:
+    """κ of an epoch; raises `InputError` if the expansion is asked for and the network does not permit it."""
+    from ..learning import expandable_layer
+
+    able = expandable_layer(model.network, model.latent_dim) is not None
+    if settings.expand == "on" and not able:
+        raise InputError(
+            f"expand: {settings.network} does not begin with a linear layer of z with bias, which would absorb the "
+            "expansion; expected auto or off"
+        )
+    return EXPANSION if able and settings.expand != "off" else 0.0
+
+
+def remarks(learner: Any) -> tuple[str, ...]:
+    """That the network does not permit the expansion."""
+    from ..learning import expandable_layer
+
+    if expandable_layer(learner.model.network, learner.model.latent_dim) is None:
+        return ("no parameter expansion: the network does not begin with a linear layer of z with bias",)
+    return ()
 
 
 def learned_noise(settings: LatentSettings) -> "LearnedNoise | None":

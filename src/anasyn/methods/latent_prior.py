@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .latent import LatentSettings, build_generator, learned_noise
+from .latent import LatentSettings, build_generator, expansion, learned_noise, remarks
 from .method import Latents, Method
 from .settings import setting
 
@@ -51,6 +51,7 @@ def build(settings: LatentPriorSettings, device: "torch.device") -> "LatentPrior
         optimizer=updates,
         noise=learned_noise(settings),
         start=settings.start,
+        expansion=expansion(settings, model),
     )
 
 
@@ -79,5 +80,6 @@ LATENT_PRIOR = Method(
     sample=sample,
     sampled="f(z) at z drawn from the learned prior by MALA",
     infer=infer,
+    remarks=remarks,
     likelihood=lambda learner: learner.model,
 )
