@@ -3,7 +3,10 @@
 import logging
 import os
 import signal
+import warnings
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -13,6 +16,13 @@ from .commands import Command, Outcome, without_figures
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the programs that tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """arviz writes a file at its first import of a day: the processes of the tests must not do so at the same time."""
+    if not hasattr(config, "workerinput") and find_spec("arviz"):
+        with warnings.catch_warnings(action="ignore"):
+            import_module("arviz")
 
 
 @pytest.fixture

@@ -79,6 +79,8 @@ def within(field: dataclasses.Field[Any], value: object) -> bool:
     kinds = kinds_of(field)
     if isinstance(value, bool) or not isinstance(value, (*kinds, int) if float in kinds else kinds):
         return False
+    if field.name == "sigma":
+        return value == "learned" if isinstance(value, str) else 1e-6 <= value <= 1e3
     if field.name == "size":
         sides = value.split("x") if isinstance(value, str) else [str(value)]
         whole = all(side.isascii() and side.isdigit() and 16 <= int(side) <= 512 for side in sides)

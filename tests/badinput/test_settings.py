@@ -79,6 +79,8 @@ def wrong_values(field: dataclasses.Field[object]) -> Iterator[object]:
         yield from ("", "Adam", 0, 1.5)
     elif field.name == "size":
         yield from ("16", "16x16", "1x1", "16x", "", 15, 513, 16.0, 10**300, math.nan)
+    elif field.name == "sigma":
+        yield from ("", "0.3", "Learned", 0, -1, 1e4, math.nan)
     elif str in kinds_of(field):
         yield from (0, 1.5)
     else:

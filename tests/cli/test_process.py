@@ -22,9 +22,10 @@ def test_it_learns_and_says_so_on_standard_error(cats: Path, tmp_path: Path) -> 
     assert done.out == "runs/generator/figures\n"
     lines = done.err.splitlines()
     assert lines[0] == f"generator: 6 images from {cats} into runs/generator"
-    settings = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ")}
-    fields = dataclasses.fields(RECIPES["generator"].settings)
-    assert list(settings) == [field.name for field in fields if field.name != "data"]
+    names = [field.name for field in dataclasses.fields(RECIPES["generator"].settings) if field.name != "data"]
+    settings = {line.split()[0]: line.split()[1:] for line in lines[1 : len(names) + 1]}
+    assert list(settings) == names
+    assert lines[len(names) + 1] == "  no image is held out to learn sigma from: it stays 0.3"
     assert settings["width"] == ["8"]
     assert settings["batch_size"] == ["6", "follows", "from", "the", "data", "and", "the", "machine"]
     steps = [line for line in lines if "/4  loss " in line]

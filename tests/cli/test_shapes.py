@@ -13,6 +13,7 @@ from .small import SMALL
 pytestmark = pytest.mark.usefixtures("coarse_distances")
 
 MODELS = ["generator", "descriptor"]
+FEW = "warning: density and neighbourhood_coverage left out: 4 images, at least 6 needed\n"
 
 
 def drawn(folder: Path, *, grey: int = 0, num: int = 4) -> Path:
@@ -46,7 +47,8 @@ def test_rectangles_from_learning_to_the_figures(recipe: str, command: Command, 
         assert command("interpolate", run, "--points", 2).status == 0
     for arguments in (("evaluate", run), ("figures", run, "--format", "png")):
         done = command(*arguments)
-        assert (done.status, done.err) == (0, ""), arguments
+        assert done.status == 0, arguments
+        assert done.err in ("", FEW), arguments
 
 
 @pytest.mark.parametrize("size", ["16x", "x16", "16x16x16", "15x16", "16x513", "16 x 16", "16.0"])
@@ -86,7 +88,8 @@ def test_grey_images_are_evaluated_and_reported(recipe: str, command: Command, t
     learn = ("learn", recipe, "--data", data, "--out", run, *SMALL, "--iterations", 2, "--quiet")
     for arguments in (learn, ("evaluate", run)):  # figures and a report are written at the end of learning
         done = command(*arguments)
-        assert (done.status, done.err) == (0, ""), arguments
+        assert done.status == 0, arguments
+        assert done.err in ("", FEW), arguments
 
 
 @pytest.mark.parametrize("recipe", MODELS)

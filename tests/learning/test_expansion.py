@@ -175,12 +175,16 @@ def test_few_images_are_shrunk():
     _, covariance = shrunk_moments(z)
     assert torch.linalg.eigvalsh(covariance).min() > 0.02
     torch.testing.assert_close(covariance.trace(), z.var(0, correction=0).sum())
+    two = torch.tensor([[1.0, 0.3], [-1.0, 0.1]], dtype=FLOAT)
+    assert torch.linalg.eigvalsh(shrunk_moments(two)[1]).min() > 0.3
+    same = torch.tensor([[0.5], [0.5], [-1.0]], dtype=FLOAT)
+    torch.testing.assert_close(shrunk_moments(same)[1], torch.tensor([[0.5]], dtype=FLOAT))  # one dimension: S itself
     many = stretched(20_000)
     torch.testing.assert_close(shrunk_moments(many)[1], many.T.cov(correction=0), rtol=0, atol=2e-3)
 
 
 def test_shrinkage_lowers_the_error():
-    """Against the true covariance, over a hundred sets of twelve z, as Ledoit and Wolf promise."""
+    """Against the true covariance, over a hundred sets of twelve z."""
     truth = torch.diag(torch.tensor([1.5, 1.0, 0.7, 0.5], dtype=FLOAT))
     z = torch.randn(100, 12, 4, generator=rng(5), dtype=FLOAT) @ truth.sqrt()
     errors = torch.tensor(

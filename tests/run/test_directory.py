@@ -47,7 +47,7 @@ FIGURES = {
     "descriptor": {"training.png", "loss.png", "synthesis.png", "chains.png"},
 }  # fmt: skip
 MEASURES = {
-    "generator": {"mse", "sigma", "z_mean_square", "z_max"},
+    "generator": {"mse", "z_mean_square", "z_max"},
     "descriptor": {"energy_gap", "pixel_max"},
 }
 MODELS = ["generator", "descriptor"]

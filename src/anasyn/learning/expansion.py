@@ -36,16 +36,17 @@ def expandable_layer(network: nn.Module, latent_dim: int) -> nn.Linear | None:
 def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of z, (d,), and its covariance, shrunk towards a multiple of I, (d, d), in float64.
 
-        S = (1/n) Σ (z_i − μ)(z_i − μ)ᵀ,   m = tr(S)/d
-        Σ = (1 − ρ) S + ρ m I,   ρ = min(1, Σ_i ‖(z_i − μ)(z_i − μ)ᵀ − S‖² / n² ‖S − m I‖²)
+        S = (1/n) Σ (z_i − μ)(z_i − μ)ᵀ,   m = tr(S)/d,   Σ = (1 − ρ) S + ρ m I
+        ρ = min(1, [(1 − 2/d) tr(S²) + tr(S)²] / (n + 1 − 2/d) ‖S − m I‖²)
 
-    ρ minimises the expected squared error of Σ, and vanishes as n grows. The scale m, a mean over n · d numbers, is
-    not shrunk.
+    For Gaussian z, ρ is about the share that minimises the expected squared error of Σ; it vanishes as n grows. Ledoit
+    and Wolf's estimate of that share does not suppose that z is Gaussian, but it is 0 for two z, and Σ then singular.
+    The scale m, a mean over n · d numbers, is not shrunk.
 
     Args:
         z: (n, d).
 
-    Source: Ledoit and Wolf 2004, *A well-conditioned estimator for large-dimensional covariance matrices*.
+    Source: Chen, Wiesel, Eldar and Hero 2010, *Shrinkage algorithms for MMSE covariance estimation*, equation 23.
     """
     z = z.double()
     n, d = z.shape
@@ -53,10 +54,9 @@ def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
     centred = z - mean
     covariance = centred.T @ centred / n
     target = covariance.trace() / d * torch.eye(d, dtype=z.dtype, device=z.device)
-    # Σ_i ‖c_i c_iᵀ − S‖² = Σ_i ‖c_i‖⁴ − n ‖S‖²
-    scatter = ((centred**2).sum(1) ** 2).sum() - n * (covariance**2).sum()
     distance = ((covariance - target) ** 2).sum()
-    share = (scatter / n**2 / distance.clamp_min(torch.finfo(z.dtype).tiny)).clamp(0, 1)
+    scatter = (1 - 2 / d) * (covariance**2).sum() + covariance.trace() ** 2
+    share = (scatter / ((n + 1 - 2 / d) * distance)).clamp(max=1) if distance > 0 else 1.0
     return mean, (1 - share) * covariance + share * target
 
 

@@ -105,10 +105,10 @@ class GeneratorLearner:
             step_size=step_size.log().mean().exp(),
             divergent=info.divergent.double().mean(),
             mse=squares.mean(),
-            sigma=self.model.sigma,
             z_mean_square=(z**2).mean(),
             z_max=z.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
+            **({"sigma": self.model.sigma} if self.noise else {}),
         )
         watch(record)
 

@@ -145,13 +145,13 @@ class LatentPriorLearner:
             step_size=step_size.log().mean().exp(),
             divergent=info.divergent.double().mean(),
             mse=squares.mean(),
-            sigma=self.model.sigma,
             z_mean_square=(z**2).mean(),
             z_max=z.abs().max(),
             prior_gap=prior_gap,
             prior_mean_square=(drawn**2).mean(),
             prior_acceptance_rate=prior_info.acceptance_rate.mean(),
             gradient_norm=gradient_norm(self.model.parameters()),
+            **({"sigma": self.model.sigma} if self.noise else {}),
         )
         watch(record)
 
