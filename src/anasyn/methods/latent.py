@@ -19,7 +19,7 @@ __all__ = ["LEARNED", "LatentSettings", "build_generator", "expansion", "learned
 
 LEARNED = "learned"
 SIGMA = 0.3  # where σ is not learned, and from where it is learned
-EXPANSION = 0.05  # κ of an epoch
+EXPANSION = 0.3  # κ of an epoch; from principal scores it costs no likelihood, as it does from random z
 FEWEST_SPLIT = 100  # images of which a tenth is held out
 
 
