@@ -88,8 +88,10 @@ def test_under_the_pointer_is_what_the_model_generates(page: Open, runs: dict[st
             a, b = explorer.point(*place)
             explorer.page.mouse.move(*explorer.place(a, b))
             assert explorer.off(a, b) <= most
-            # What a fault would show is farther away than that: axes changed about, a mirrored plane.
-            assert explorer.off(b + 0.8, a) > most
+    # What a fault would show is farther away than that: axes changed about, a mirrored plane.
+    for wrong in (lambda a, b: (b, a), lambda a, b: (-a, b), lambda a, b: (a, -b)):
+        points = [explorer.point(*place) for place in grid]
+        assert max(difference(explorer.made(*point), explorer.made(*wrong(*point))) for point in points) > BETWEEN
     assert re.fullmatch(r"z₁ −?\d\.\d\d, z₂ −?\d\.\d\d", explorer.root.locator(".where").inner_text())
 
 
