@@ -7,10 +7,9 @@ from torch import Tensor
 
 from .. import mcmc
 from ..models import Generator
-from ..processor import frozen
 from .expansion import expand, expandable_layer
-from .inference import infer
-from .noise import LearnedNoise
+from .inference import infer, posterior_stability
+from .noise import LearnedNoise, validate
 from .principal import start_at_principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
 
@@ -125,10 +124,7 @@ class GeneratorLearner:
     def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
         """After an iteration: infers z of a batch of held-out images, which W does not learn from, and updates σ."""
         if self.noise:
-            z, step_size, info = infer(self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
-            self.held_out.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
-            with torch.no_grad():
-                self.noise.update(self.model, index, (self.model(z) - images) ** 2)
+            validate(self.noise, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
 
     def kept(self) -> dict[str, Tensor]:
         """The chains of the held-out images, and the residuals from which σ is learned."""
@@ -141,5 +137,4 @@ class GeneratorLearner:
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
-        with frozen(self.model):
-            return mcmc.stability(lambda z: self.model.log_joint(z, images), self.chains.positions[index], rng=rng)
+        return posterior_stability(self.model, self.chains, index, images, rng)

@@ -7,7 +7,7 @@ from .. import mcmc
 from ..models import Generator
 from ..processor import frozen
 
-__all__ = ["infer"]
+__all__ = ["infer", "posterior_stability"]
 
 
 def infer(
@@ -43,3 +43,11 @@ def infer(
             rng=rng,
         )
     return state.position, step_size, info
+
+
+def posterior_stability(
+    model: Generator, chains: mcmc.WarmChains, index: Tensor, images: Tensor, rng: torch.Generator
+) -> mcmc.Stability:
+    """λ_max of each image's posterior at its chain's z, and the limit of stable step sizes."""
+    with frozen(model):
+        return mcmc.stability(lambda z: model.log_joint(z, images), chains.positions[index], rng=rng)

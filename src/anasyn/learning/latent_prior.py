@@ -10,8 +10,8 @@ from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal
 from .expansion import expand, expandable_layer
-from .inference import infer
-from .noise import LearnedNoise
+from .inference import infer, posterior_stability
+from .noise import LearnedNoise, validate
 from .principal import start_at_principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
 
@@ -170,10 +170,7 @@ class LatentPriorLearner:
     def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
         """After an iteration: infers z of a batch of held-out images, which no weight learns from, and updates σ."""
         if self.noise:
-            z, step_size, info = infer(self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
-            self.held_out.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
-            with torch.no_grad():
-                self.noise.update(self.model, index, (self.model(z) - images) ** 2)
+            validate(self.noise, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
 
     def kept(self) -> dict[str, Tensor]:
         """The chains of the prior and of the held-out images, and the residuals from which σ is learned."""
@@ -187,8 +184,7 @@ class LatentPriorLearner:
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
-        with frozen(self.model):
-            return mcmc.stability(lambda z: self.model.log_joint(z, images), self.chains.positions[index], rng=rng)
+        return posterior_stability(self.model, self.chains, index, images, rng)
 
 
 def draw_prior(model: Generator, num: int, *, num_steps: int = 100, rng: torch.Generator) -> Tensor:

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from .. import mcmc
 from ..models import Generator
+from .inference import infer
 
-__all__ = ["LearnedNoise"]
+__all__ = ["LearnedNoise", "validate"]
 
 
 class LearnedNoise:
@@ -37,3 +39,23 @@ class LearnedNoise:
         """Sets the model's σ, given squared residuals (Y − f(z))², (b, *event), and the images' indices, (b,)."""
         self.residuals[index] = squares.flatten(1).mean(1)
         model.sigma.copy_(self.residuals.double().mean().sqrt().clamp_min(self.floor))
+
+
+def validate(
+    noise: LearnedNoise,
+    model: Generator,
+    kernel: mcmc.Kernel,
+    chains: mcmc.WarmChains,
+    index: Tensor,
+    images: Tensor,
+    num_steps: int,
+    rng: torch.Generator,
+) -> None:
+    """Infers z of a batch of held-out images, which W does not learn from, keeps them, and updates σ.
+
+    The other arguments are those of `infer`; ``chains`` are the held-out images'.
+    """
+    z, step_size, info = infer(model, kernel, chains, index, images, num_steps, rng)
+    chains.store(index, z, mcmc.adapt(kernel, step_size, info.acceptance_rate, gain=0.3))
+    with torch.no_grad():
+        noise.update(model, index, (model(z) - images) ** 2)
