@@ -9,6 +9,7 @@ from torch import Tensor
 from .. import mcmc
 from ..data import as_float
 from ..evaluation import evenly
+from ..evaluation.inference import scores
 from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal
@@ -164,8 +165,7 @@ def diagnose_generator(
 def _fresh_starts(model: Generator, images: Tensor, rng: torch.Generator) -> Tensor:
     """The best peaks of each image's log p(Y, z) among z ~ N(0, I), the same for all images, (c, n, d)."""
     starts = standard_normal(images.new_empty(NUM_STARTS, model.latent_dim), rng)
-    squares = torch.cdist(images.flatten(1), model(starts).flatten(1)) ** 2
-    score = model.log_prior(starts) - squares / (2 * model.sigma**2)
+    score = scores(model, starts, model(starts).flatten(1), images)
     return starts[peaks(score, starts, num=NUM_CHAINS)].transpose(0, 1)
 
 

@@ -70,15 +70,10 @@ def infer(
     starts = standard_normal(images.new_empty(num_starts, model.latent_dim), rng)
     parts = []
     with frozen(model):
-        with torch.no_grad():
-            sketches = torch.cat([model(z).flatten(1) for z in chunks(starts, CHAINS_AT_ONCE)])
-        if not sketches.isfinite().all():
-            raise ValueError("model: f(z) is not finite at a z ~ N(0, I)")
+        sketches = sketch(model, starts)
         inverse = LinearInverse(starts, sketches, model.sigma)
         for batch in chunks(images, CHAINS_AT_ONCE // num_chains):
-            squares = torch.cdist(batch.flatten(1), sketches) ** 2
-            score = model.log_prior(starts) - squares / (2 * model.sigma**2)
-            score, best = score.topk(num_chains, dim=1)
+            score, best = scores(model, starts, sketches, batch).topk(num_chains, dim=1)
             estimate = inverse(batch)
             with torch.no_grad():
                 squares = ((model(estimate) - batch) ** 2).flatten(1).sum(1)
@@ -89,6 +84,21 @@ def infer(
             z = candidates.gather(1, kept[..., None].expand(-1, -1, model.latent_dim))
             parts.append(_compete(model, batch, z, num_steps, rng))
     return Inference(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def sketch(model: Generator, starts: Tensor) -> Tensor:
+    """f(z) at draws z ~ N(0, I), (n, d) → (n, D); raises ValueError if it is not finite."""
+    sketches = torch.cat([model(z).flatten(1) for z in chunks(starts, CHAINS_AT_ONCE)])
+    if not sketches.isfinite().all():
+        raise ValueError("model: f(z) is not finite at a z ~ N(0, I)")
+    return sketches
+
+
+def scores(model: Generator, starts: Tensor, sketches: Tensor, images: Tensor) -> Tensor:
+    """log p(Y_i, z_j) of each image and each start, up to a constant, (b, n); ``sketches`` are the f(z_j)."""
+    squares = torch.cdist(images.flatten(1), sketches) ** 2
+    return model.log_prior(starts) - squares / (2 * model.sigma**2)
 
 
 class LinearInverse:

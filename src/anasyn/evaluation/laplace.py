@@ -10,6 +10,7 @@ from ..mcmc import init
 from ..models import Generator
 from ..rng import standard_normal
 from .distance import chunks
+from .inference import scores, sketch
 
 __all__ = ["Coordinates", "Mixture", "laplace", "num_gradients"]
 
@@ -82,12 +83,7 @@ def laplace(model: Generator, images: Tensor, *, num_peaks: int, rng: torch.Gene
         ValueError: f is not finite at a z ~ N(0, I).
     """
     candidates = standard_normal(images.new_empty(NUM_CANDIDATES, model.latent_dim), rng)
-    with torch.no_grad():
-        sketches = torch.cat([model(z).flatten(1) for z in chunks(candidates, ROWS_AT_ONCE)])
-    if not sketches.isfinite().all():
-        raise ValueError("model: f(z) is not finite at a z ~ N(0, I)")
-    squares = torch.cdist(images.flatten(1), sketches) ** 2
-    score = model.log_prior(candidates) - squares / (2 * model.sigma**2)
+    score = scores(model, candidates, sketch(model, candidates), images)
     groups = torch.arange(NUM_CANDIDATES, device=images.device).chunk(num_peaks)
     starts = torch.stack([candidates[group][score[:, group].argmax(1)] for group in groups], 1).flatten(0, 1)
     z, value = _climb(model, images.repeat_interleave(num_peaks, 0), starts)
