@@ -126,13 +126,14 @@ def squashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_network_that_cannot_be_expanded(
     command: Command, cats: Path, tmp_path: Path, squashed: str, no_figures: None
 ) -> None:
-    """It is refused with `--expand on`; by default it is learned without, and this is said."""
+    """It is refused with `--expand on`; by default it is learned without, and this is said, unless it was asked for."""
     options = ("--data", cats, "--out", tmp_path / "run", "--network", squashed)
     refused(command(*LEARN, *options, "--expand", "on"), "expand", "linear layer", "expected auto or off")
     assert not (tmp_path / "run").exists()
-    done = command(*LEARN[:-1], *options)
-    assert done.status == 0
-    assert done.err.count("no parameter expansion") == 1
+    for expand, remarks in (("auto", 1), ("off", 0)):
+        done = command(*LEARN[:-1], *options, "--overwrite", "--expand", expand)
+        assert done.status == 0
+        assert done.err.count("no parameter expansion") == remarks
 
 
 def test_small_sets_say_what_they_do(command: Command, cats: Path, tmp_path: Path, no_figures: None) -> None:

@@ -114,7 +114,7 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
     for line in settings_lines(run, asked):
         inform(line)
     learner, guard = run.resume()
-    for remark in run.method.remarks(learner):
+    for remark in run.method.remarks(run.settings, learner):
         inform(f"  {remark}")
     assert run.settings.iterations is not None
     report = run.path / "report.html"

@@ -119,11 +119,9 @@ def expansion(settings: LatentSettings, model: "Generator") -> float:
     return EXPANSION if able and settings.expand != "off" else 0.0
 
 
-def remarks(learner: Any) -> tuple[str, ...]:
-    """That the network does not permit the expansion."""
-    from ..learning import expandable_layer
-
-    if expandable_layer(learner.model.network, learner.model.latent_dim) is None:
+def remarks(settings: LatentSettings, learner: Any) -> tuple[str, ...]:
+    """That the network does not permit the expansion, unless it is not wanted."""
+    if settings.expand == "auto" and not learner.expansion:
         return ("no parameter expansion: the network does not begin with a linear layer of z with bias",)
     return ()
 

@@ -61,7 +61,7 @@ class Method:
         infer: learner → the model and the inferred z; for methods with a latent vector.
         synthesise: learner → the density and its chains; for methods that sample images by MCMC.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
-        remarks: learner → remarks for the user, printed before learning starts.
+        remarks: resolved settings, learner → remarks for the user, printed before learning starts.
     """
 
     name: str
@@ -73,4 +73,4 @@ class Method:
     infer: Callable[[Any], Latents] | None = None
     synthesise: Callable[[Any], Synthesis] | None = None
     likelihood: "Callable[[Any], Generator] | None" = None
-    remarks: Callable[[Any], tuple[str, ...]] = lambda learner: ()
+    remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()
