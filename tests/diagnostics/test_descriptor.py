@@ -2,14 +2,14 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from torch import nn
 
 from anasyn import mcmc
-from anasyn.diagnostics import Distances, diagnose_descriptor, energy_gap, judge, stein
+from anasyn.diagnostics import LEVEL, Distances, diagnose_descriptor, energy_gap, judge, stein
 from anasyn.mcmc import mean_image
 from anasyn.models import Descriptor, networks
 
@@ -75,6 +75,10 @@ def short_run():
 def test_a_descriptor_that_matches_gaussian_data_is_a_density(density):
     assert density.verdict == "density"
     assert density.diverged is None
+    assert density.distances.noise_long == pytest.approx(density.distances.data_long, rel=0.2)
+    agree = density.agreement
+    assert min(agree.data_start, agree.data_noise, agree.start_noise) > LEVEL / 3
+    assert sum("not told apart by a two-sample test" in reason for reason in density.reasons) == 3
     assert density.temperature == 1
     assert density.stein_data.ratio == pytest.approx(1, rel=0.05)
     # Unadjusted: the stationary variance is 1/(λ(1 − λδ²/4)), λ = 4, so that Stein's ratio is 1/0.95.
@@ -90,6 +94,7 @@ def test_a_drift_from_the_starts_to_the_data_and_on_is_a_short_run_sampler(short
     assert share(short_run.distances.data_long) > 0.6
     assert short_run.long_run.outside[:, 0].max() < 0.2
     assert short_run.long_run.outside[:, -1].min() > 0.6
+    assert short_run.agreement.data_noise < LEVEL / 3
 
 
 def test_fresh_weights_have_not_learned():
@@ -134,7 +139,8 @@ def test_chains_that_explode_are_told_and_are_no_density():
     found = diagnose(explosive, mcmc.Langevin(5.0), 30, noise())
     assert found.verdict == "not learned"
     assert found.diverged is not None
-    assert found.distances.data_long == math.inf
+    assert found.distances.data_long == found.distances.noise_long == math.inf
+    assert asdict(found.agreement) == {"data_start": 0, "data_noise": 0, "start_noise": 0}
     assert any("no longer finite" in reason for reason in found.reasons)
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plain["distances"]["data_long"] is None
@@ -225,6 +231,7 @@ GOOD = Distances(
     data_short=20,
     data_long=20,
     starts_long=20,
+    noise_long=20,
     diffused_short=60,
     diffused_long=110,
 )
@@ -257,9 +264,15 @@ GOOD = Distances(
     ],
 )
 def test_the_verdict_s_rule(changes, ratios, verdict):
-    found, reasons = judge(replace(GOOD, **changes), ratios)
+    found, reasons = judge(replace(GOOD, **changes), ratios, same=True)
     assert found == verdict
     assert len(reasons) >= 2
+
+
+def test_chains_that_remember_their_starts_are_no_density():
+    found, reasons = judge(GOOD, (1.0, 1.0), same=False)
+    assert found == "short-run sampler"
+    assert reasons[-1] == "long chains stay near the data, but have not forgotten where they started"
 
 
 # ------------------------------------------------------------------------------------------------ d_t

@@ -1,5 +1,6 @@
 """Diagnosis of a learned model by MCMC: whether its chains mix, where they go, and what can be concluded from them."""
 
+from .agreement import LEVEL, Agreement, agreement
 from .chains import ChainDraws, effective_sample_size, r_hat
 from .descriptor import DescriptorDiagnosis, diagnose_descriptor
 from .gap import Gap, energy_gap
@@ -12,7 +13,9 @@ from .runs import diagnose
 from .verdict import Distances, judge
 
 __all__ = [
+    "LEVEL",
     "Aggregate",
+    "Agreement",
     "ChainDraws",
     "DescriptorDiagnosis",
     "Distances",
@@ -23,6 +26,7 @@ __all__ = [
     "PriorChains",
     "Stein",
     "aggregate",
+    "agreement",
     "diagnose",
     "diagnose_descriptor",
     "diagnose_generator",

@@ -1,4 +1,4 @@
-"""Whether a descriptor's chains sample its density: acceptance, Stein's identities, and a long run."""
+"""Whether a descriptor's chains sample its density: acceptance, Stein's identities, and long runs from three starts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,9 @@ from ..data import as_float, to_uint8
 from ..evaluation import sliced_wasserstein, swd_levels
 from ..mcmc import mean_image
 from ..models import Descriptor
+from ..processor import frozen
 from ..rng import standard_normal
+from .agreement import Agreement, agreement
 from .chains import arviz, finite, gradients_per_step
 from .gap import Gap, energy_gap
 from .long_run import FRAMES, STATISTICS, LongRun, Stein, watch
@@ -39,6 +41,7 @@ class DescriptorDiagnosis:
     stein_data: Stein
     stein_synthesized: Stein
     stein_long: tuple[Stein, Stein]  # after the long run, from the data and from the starts
+    agreement: Agreement  # of long chains from the data, from the starts and from noise
     gap: Gap | None
     diverged: int | None  # transitions after which a chain of the long run was no longer finite
     long_run: LongRun = field(repr=False)
@@ -64,6 +67,7 @@ class DescriptorDiagnosis:
         run = self.long_run
         plain = {name: value for name, value in vars(self).items() if name != "long_run"}
         plain["distances"] = asdict(self.distances)
+        plain["agreement"] = asdict(self.agreement)
         plain["gap"] = asdict(self.gap) if self.gap else None
         plain["stein_data"] = self.stein_data._asdict()
         plain["stein_synthesized"] = self.stein_synthesized._asdict()
@@ -89,7 +93,8 @@ def diagnose_descriptor(
 ) -> DescriptorDiagnosis:
     """Runs chains of ten training lengths from the data and from the learner's starts, and gives one of three verdicts.
 
-    `density`: long chains stay near the data, so that they can be read as draws from the density.
+    `density`: long chains stay near the data and forget where they started, so that they can be read as draws from the
+    density.
     `short-run sampler`: the samples are good at the training length, but long chains leave the data.
     `not learned`: the samples are not good at the training length. The exact rule is that of `verdict.judge`.
 
@@ -98,7 +103,7 @@ def diagnose_descriptor(
         kernel: the transition; its step size, a number or one for each start, is not adapted.
         num_steps: l, transitions in the training length.
         starts: where the learner's chains start, one for each image, (n, c, H, W).
-        images: (n, c, H, W), uint8 or float in [−1, 1]; 2n chains run at once.
+        images: (n, c, H, W), uint8 or float in [−1, 1]; 2n chains run at once, and then n from the model's reference.
         records: the numbers of the iterations, as `Run.metrics` gives them, for their ``energy_gap``; may be empty.
         names: of the images; None for their indices.
         num_images: size of the whole set, if ``images`` are an evenly spaced part of it.
@@ -119,6 +124,11 @@ def diagnose_descriptor(
     clean, starts = as_float(images.to(device)), as_float(starts.to(device))
     data = clean + data_noise * standard_normal(clean, rng)
     watched = watch(model, kernel.with_step_size(step_size.repeat(2)), num_steps, torch.cat([data, starts]), rng)
+    with frozen(model):
+        noise = mcmc.reference_noise(model.reference_std)(clean, rng)
+        num_long = FRAMES[-1] * num_steps
+        state, _ = mcmc.run(kernel.with_step_size(step_size), model.log_density, noise, num_steps=num_long, rng=rng)
+    from_noise = to_uint8(state.position) if state.position.isfinite().all() else None
 
     levels = min(3, swd_levels(min(clean.shape[2:])))
     reference = to_uint8(clean)
@@ -135,6 +145,8 @@ def diagnose_descriptor(
     missing = len(FRAMES) - len(watched.frames)  # after a chain was no longer finite
     swd = [[distance(half) for half in frame.chunk(2)] for frame in watched.frames] + [[math.inf, math.inf]] * missing
     from_data, from_starts = (tuple(row) for row in zip(*swd, strict=True))
+    data_end, starts_end = (None, None) if missing else watched.frames[-1].chunk(2)
+    agree = agreement(data_end, starts_end, from_noise)
     distances = Distances(
         noise=distance(to_uint8(data)),
         halves=sliced_wasserstein(to_uint8(data[::2]), reference[1::2], levels=levels).mean if len(data) > 1 else 0.0,
@@ -144,6 +156,7 @@ def diagnose_descriptor(
         data_short=from_data[1],
         data_long=from_data[-1],
         starts_long=from_starts[-1],
+        noise_long=distance(from_noise) if from_noise is not None else math.inf,
         diffused_short=distance(diffused(1)),
         diffused_long=distance(diffused(FRAMES[-1])),
     )
@@ -155,12 +168,12 @@ def diagnose_descriptor(
         swd=(from_data, from_starts),
     )
     steins = watched.steins + [(Stein(math.nan, math.nan),) * 2] * missing
-    verdict, reasons = judge(distances, (steins[-1][0].ratio, steins[-1][1].ratio))
+    verdict, reasons = judge(distances, (steins[-1][0].ratio, steins[-1][1].ratio), same=agree.same)
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
-    noise = f" with noise {data_noise:g}, as in learning," if data_noise else ""
+    added = f" with noise {data_noise:g}, as in learning," if data_noise else ""
     protocol = (
-        f"{which} images; chains of {FRAMES[-1] * num_steps} transitions, {FRAMES[-1]} training lengths, with the "
-        f"learned weights, from the data{noise} and from the learner's starts; distances are the sliced Wasserstein "
+        f"{which} images; chains of {num_long} transitions, {FRAMES[-1]} training lengths, with the learned weights, "
+        f"from the data{added}, from the learner's starts and from noise; distances are the sliced Wasserstein "
         f"distance × 10³ of 7 × 7 patches to the images, mean over {levels} levels of the pyramid"
     )
     found = DescriptorDiagnosis(
@@ -176,6 +189,7 @@ def diagnose_descriptor(
         stein_data=steins[0][0],
         stein_synthesized=steins[1][1],
         stein_long=steins[-1],
+        agreement=agree,
         gap=energy_gap([record["energy_gap"] for record in records if "energy_gap" in record]),
         diverged=watched.diverged,
         long_run=long_run,
@@ -195,6 +209,7 @@ def _more_reasons(found: DescriptorDiagnosis, adjusted: bool) -> list[str]:
     ratios = [each.ratio for each in (found.stein_data, found.stein_synthesized, *found.stein_long)]
     outside = found.long_run.outside.mean(-1)[:, -1].tolist()
     energy = found.long_run.energy.mean(-1)
+    reasons += found.agreement.reasons()
     reasons += [
         "Stein's −E[y · ∇ log p]/D, 1 under the density: {:.2f} at the data, {:.2f} at the synthesised images, "
         "{:.2f} and {:.2f} after the long run from the data and from the starts".format(*ratios),

@@ -33,6 +33,7 @@ class Distances:
     data_short: float  # of the chains from the data, after one training length
     data_long: float  # of the chains from the data, after ten training lengths
     starts_long: float  # of the chains from the starts, after ten training lengths
+    noise_long: float  # of the chains from the model's reference, after ten training lengths
     diffused_short: float  # of the data after one training length of the kernel's noise without a density
     diffused_long: float  # of the data after ten training lengths of it
 
@@ -41,11 +42,12 @@ class Distances:
         return (distance - self.noise) / max(self.mean_colour - self.noise, 1e-9)
 
 
-def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tuple[str, ...]]:
+def judge(distances: Distances, stein: tuple[float, float], *, same: bool) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and its reasons in words. Shares are of the way from the data, 0, to their mean colours, 1.
 
         density             both long runs end below the share `STAYS`, or, for few images, that of one half of the
-                            data to the other, but at most `LEARNED`; and Stein's ratios are within `STEIN` of 1
+                            data to the other, but at most `LEARNED`; Stein's ratios are within `STEIN` of 1; and a
+                            two-sample test does not tell the two apart
         short-run sampler   otherwise, if the images synthesised at the training length are below `LEARNED`
         not learned         otherwise
 
@@ -56,6 +58,7 @@ def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tu
     Args:
         distances: to the data.
         stein: −E[y · ∇ log p]/D at the end of the long runs, from the data and from the starts.
+        same: whether the ends of the two are not told apart.
     """
     share = distances.share
     synthesized, starts = share(distances.synthesized), share(distances.starts)
@@ -69,12 +72,13 @@ def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tu
     at_rest = all(1 / STEIN < ratio < STEIN for ratio in stein)
     learned = synthesized < LEARNED and held_short
 
-    verdict: Verdict = "density" if stays and at_rest else "short-run sampler" if learned else "not learned"
+    verdict: Verdict = "density" if stays and at_rest and same else "short-run sampler" if learned else "not learned"
     reasons = [
         f"at the training length, synthesised images are {_percent(synthesized)} of the way from the data to their "
         f"mean colours (learned: below {LEARNED:.0%})",
         f"after ten training lengths, chains from the data are {_percent(data_long)} of that way, and chains from the "
-        f"starts {_percent(starts_long)} (a density: both below {bound:.0%})",
+        f"starts {_percent(starts_long)} (a density: both below {bound:.0%}), and chains from noise "
+        f"{_percent(share(distances.noise_long))}",
     ]
     if near:
         alone = f"{_percent(share(distances.diffused_short))} and {_percent(share(distances.diffused_long))}"
@@ -91,6 +95,8 @@ def judge(distances: Distances, stein: tuple[float, float]) -> tuple[Verdict, tu
             "long chains stay near the data, but are not draws from the density: "
             f"Stein's ratios {ratios} are not within a factor of {STEIN:g} of 1"
         )
+    if stays and not same:
+        reasons.append("long chains stay near the data, but have not forgotten where they started")
     return verdict, tuple(reasons)
 
 

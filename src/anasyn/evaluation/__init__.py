@@ -11,6 +11,7 @@ from .likelihood import Bracket, LowerBound, bits_per_dimension, bracket, dequan
 from .manifold import DensityCoverage, PrecisionRecall, density_coverage, expected_coverage, precision_recall
 from .memorisation import Memorisation, memorisation
 from .swd import SlicedWasserstein, sliced_wasserstein, swd_levels
+from .two_sample import same_distribution
 
 __all__ = [
     "Bracket",
@@ -45,6 +46,7 @@ __all__ = [
     "nearest_training",
     "precision_recall",
     "psnr",
+    "same_distribution",
     "saturated_share",
     "sliced_wasserstein",
     "swd_levels",
