@@ -54,7 +54,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def coarse_distances() -> Iterator[None]:
     """Sliced Wasserstein distances of a quarter of the patches along a quarter of the directions, and likelihoods by
     few temperatures, and so faster."""
-    from anasyn.evaluation import bounding, sliced_wasserstein
+    from anasyn.evaluation import bounding, descriptor_likelihood, sliced_wasserstein
 
     defaults = sliced_wasserstein.__kwdefaults__
     with pytest.MonkeyPatch.context() as patch:
@@ -62,4 +62,6 @@ def coarse_distances() -> Iterator[None]:
             patch.setitem(defaults, name, defaults[name] // 4)
         patch.setattr(bounding, "MAX_TEMPERATURES", 16)
         patch.setattr(bounding, "MAX_IMAGES", 8)
+        for name in ("MIN_TEMPERATURES", "MAX_TEMPERATURES"):
+            patch.setattr(descriptor_likelihood, name, 16)
         yield

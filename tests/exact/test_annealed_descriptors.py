@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn.evaluation import likelihood
+from anasyn.evaluation import normalizer
 from anasyn.models import Descriptor
 
 FLOAT = torch.float64
@@ -41,7 +41,7 @@ DESCRIPTORS = {
 
 def check_descriptor(name: str, s_of_draws: float | None = None, scale: float = 1.0) -> None:
     f, s, dim, expected = DESCRIPTORS[name]
-    found = likelihood.log_normalizer(
+    found = normalizer.log_normalizer(
         Descriptor(Network(f), s, scale).log_density,
         lambda y: -(y**2).sum(1) / (2 * s**2),
         (s_of_draws or s) * normal(4000, dim, seed=13),

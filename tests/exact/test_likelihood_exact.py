@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from anasyn import mcmc
-from anasyn.evaluation import laplace, likelihood
+from anasyn.evaluation import laplace, likelihood, normalizer
 from anasyn.evaluation.laplace import Mixture
 from anasyn.models import Generator
 
@@ -218,7 +218,7 @@ class Shifted(Generator):
 def test_an_unnormalised_prior():
     weight, sigma, alpha = normal(5, 2, seed=7), 0.3, Shifted.alpha
     model = linear(weight, sigma, Shifted)
-    log_z = likelihood.log_normalizer(
+    log_z = normalizer.log_normalizer(
         model.log_prior, likelihood.standard_gaussian, normal(2000, 2), num_temperatures=20, rng=rng()
     )
     exact = 0.5 * (alpha @ alpha).item()

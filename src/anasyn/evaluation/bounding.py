@@ -26,9 +26,9 @@ from .likelihood import (
     bracket,
     dequantise,
     log_likelihood,
-    log_normalizer,
     standard_gaussian,
 )
+from .normalizer import log_normalizer
 
 __all__ = ["Plan", "evaluate_likelihood", "plan", "warning"]
 

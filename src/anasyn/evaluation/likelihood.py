@@ -21,7 +21,6 @@ __all__ = [
     "bracket",
     "dequantise",
     "log_likelihood",
-    "log_normalizer",
 ]
 
 CHAINS_AT_ONCE = 128
@@ -37,6 +36,12 @@ class LowerBound(NamedTuple):
     value: Tensor  # (n,), nats
     error: Tensor  # (n,), standard error of the value by the jackknife over chains
     effective_sample_size: Tensor  # (n,), of the chains' weights, 1 to the number of chains
+
+    @classmethod
+    def of(cls, log_weights: Tensor) -> "LowerBound":
+        """The bound by the mean of k weights, (..., k) → fields of shape (...)."""
+        value, error = mcmc.log_mean_exp(log_weights), mcmc.log_mean_exp_error(log_weights)
+        return cls(value, error, mcmc.effective_sample_size(log_weights))
 
 
 class Bracket(NamedTuple):
@@ -163,39 +168,6 @@ def bracket(
     return Bracket(torch.cat(lower) - log_prior_normalizer, torch.cat(upper) - log_prior_normalizer, torch.cat(sizes))
 
 
-def log_normalizer(
-    log_density: mcmc.LogDensity,
-    reference: mcmc.LogDensity,
-    draws: Tensor,
-    *,
-    num_temperatures: int,
-    rng: torch.Generator,
-    progress: Callable[[], None] | None = None,
-) -> LowerBound:
-    """log ∫ exp(log_density) − log ∫ exp(reference), in expectation a lower bound; fields of shape ().
-
-    With a descriptor's log-density and the reference −‖Y‖²/2s² it is log Z(θ); with a learned prior's log-density of z
-    and the normalised N(0, I) it is ``log_prior_normalizer``.
-
-    Args:
-        log_density: (n, *event) → (n,).
-        reference: likewise.
-        draws: exact, independent draws from the reference, (n, *event); a quarter of them are pilot chains.
-        num_temperatures: T, as for `mcmc.geometric_schedule`.
-        rng: on the draws' device.
-        progress: called after every transition, of which there are 2 (T − 1).
-    """
-    num_pilots = max(len(draws) // 4, 2)
-    pilots, draws = draws[:num_pilots], draws[num_pilots:]
-    with torch.no_grad():
-        ratio = log_density(pilots) - reference(pilots)
-    path = mcmc.Path(reference, log_density, mcmc.geometric_schedule(num_temperatures, _scale(ratio[None])))
-    kernel = mcmc.MALA(pilots.std().item())
-    steps = mcmc.pilot(kernel, path, pilots, group_size=num_pilots, rng=rng, progress=progress)
-    steps = steps.expand(-1, len(draws))
-    return _bound(mcmc.anneal_forward(kernel, path, draws, step_sizes=steps, rng=rng, progress=progress))
-
-
 class _Chains:
     """Pilot and weighted chains of b images, in whitened coordinates of components of a mixture q = Σ_k w_k q_k.
 
@@ -262,7 +234,7 @@ class _Chains:
             rng=self.rng,
             progress=self.progress,
         )
-        return _bound(log_weights.view(components.shape))
+        return LowerBound.of(log_weights.view(components.shape))
 
     def upper(self, exact: Tensor) -> Tensor:
         components = self._choose(self.reference.log_components(exact[:, None]), self.num_chains)
@@ -281,16 +253,3 @@ class _Chains:
 def standard_gaussian(z: Tensor) -> Tensor:
     """log N(z; 0, I), (n, d) → (n,)."""
     return -0.5 * (z**2).sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
-
-
-def _scale(ratio: Tensor) -> float:
-    """The scale of a geometric schedule: the mean standard deviation of ℓ among the draws of a row, at least 1e-6."""
-    return max(ratio.double().std(1).mean().item(), 1e-6)
-
-
-def _bound(log_weights: Tensor) -> LowerBound:
-    return LowerBound(
-        mcmc.log_mean_exp(log_weights),
-        mcmc.log_mean_exp_error(log_weights),
-        mcmc.effective_sample_size(log_weights),
-    )

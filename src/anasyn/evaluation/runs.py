@@ -9,6 +9,7 @@ from ..data import ImageSet, to_float
 from ..rng import derive
 from ..run import Run
 from .bounding import FAST_SECONDS, SECONDS, Progress, evaluate_likelihood
+from .descriptor_likelihood import NUM_CHAINS, evaluate_descriptor_likelihood
 from .distance import psnr
 from .evaluate import Measure, against, evaluate_chains, evaluate_inference, evaluate_samples, evenly
 from .features import feature_space
@@ -62,11 +63,28 @@ def evaluate(
             return method.sample(learner, num, lambda: images, rng)
 
         samples, what = evaluate_samples(draw, method.sampled, seed)
+    chosen, which = (pixels, "training images") if others is None else (others, "held-out images")
+    seconds = FAST_SECONDS if fast else SECONDS
     if method.likelihood:
-        chosen, which = (pixels, "training images") if others is None else (others, "held-out images")
-        seconds = FAST_SECONDS if fast else SECONDS
         measures |= evaluate_likelihood(
             method.likelihood(learner), chosen, which, seed=seed, seconds=seconds, progress=progress
+        )
+    elif method.synthesise:
+        synthesis = method.synthesise(learner)
+        index = torch.arange(NUM_CHAINS) * len(images) // NUM_CHAINS  # evenly spaced, or repeated if they are few
+        rng = derive(seed, "evaluate long starts", device=device)
+        kernel, starts = synthesis.first_chains(index.to(device), to_float(pixels[index].to(device)), rng)
+        measures |= evaluate_descriptor_likelihood(
+            synthesis.model,
+            kernel,
+            synthesis.num_steps,
+            starts,
+            chosen,
+            which,
+            data_noise=synthesis.data_noise,
+            seed=seed,
+            seconds=seconds,
+            progress=progress,
         )
     return measures | against(samples, what, pixels, others, seed, space)
 
