@@ -28,12 +28,12 @@ SMALL = [
     "--quiet",
 ]
 RUNS = {
-    "generator langevin": ["generator", "--kernel", "langevin", "--step-size", "0.01"],
+    "generator langevin": ["generator", "--kernel", "langevin", "--step-size", "0.01", "--average", "0.9"],
     "descriptor mala": ["descriptor", "--kernel", "mala"],
     "generator hmc": ["generator", "--kernel", "hmc", "--leapfrog-steps", "2"],
-    "descriptor persistent": ["descriptor", "--start", "persistent"],
+    "descriptor persistent": ["descriptor", "--start", "persistent", "--average", "0.9"],
     # Its step size is far beyond the stability limit: it is rolled back, and must be again in the same way.
-    "generator rolled back": ["generator", "--kernel", "langevin", "--step-size", "0.5", "--latent-dim", "8"],
+    "generator rolled back": ["generator", "--kernel=langevin", "--step-size=0.5", "--latent-dim=8", "--average=0.9"],
     "descriptor langevin": ["descriptor", "--chains-per-image", "2"],
     "generator mala": ["generator", "--optimizer", "sgd", "--learning-rate", "1e-6"],
     "descriptor hmc": ["descriptor", "--kernel", "hmc", "--leapfrog-steps", "2"],

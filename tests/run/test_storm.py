@@ -41,6 +41,7 @@ def settings(model: str, number: int) -> Settings:
         "kernel": rng.choice(["langevin", "mala", "hmc"]),
         "leapfrog_steps": rng.randint(1, 3),
         "optimizer": rng.choice(["adam", "sgd"]),
+        "average": 0.9 * (number % 2),
         "seed": number,
     }
     if model == "generator":

@@ -97,7 +97,7 @@ def learn_command(arguments: argparse.Namespace) -> int:
 
 def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
     """Begins or resumes a run in a locked directory."""
-    from ..learning import Divergence
+    from ..learning import Divergence, averaged
     from ..report.live import Live, is_live
     from ..run import Run, advance
 
@@ -155,7 +155,8 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
     from ..report import gallery, html
 
     inform("drawing the figures")
-    gallery.write(run, learner, images)
+    with averaged(learner):
+        gallery.write(run, learner, images)
     html.write([run])
     print(run.path / "figures")
     return 0

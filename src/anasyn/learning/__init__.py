@@ -1,5 +1,6 @@
 """The published algorithms, and the driver that advances any learner."""
 
+from .averaging import averaged, keep_average, use_average
 from .descriptor import DescriptorLearner
 from .driver import constant, learn, linear_decay
 from .expansion import expand, expandable_layer, shrunk_moments
@@ -22,10 +23,12 @@ __all__ = [
     "Learner",
     "Record",
     "Watch",
+    "averaged",
     "constant",
     "draw_prior",
     "expand",
     "expandable_layer",
+    "keep_average",
     "learn",
     "linear_decay",
     "non_finite",
@@ -35,4 +38,5 @@ __all__ = [
     "restore",
     "shrunk_moments",
     "tensors_of",
+    "use_average",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..data import as_float
 from ..rng import derive
+from .averaging import update_average
 from .guard import Guard
 from .learner import Learner, step_limit
 from .record import Divergence, Record
@@ -92,6 +93,7 @@ def learn(
             order = batches(len(images), batch_size, seed, learner.iteration)
             rolled_back = True
             continue
+        update_average(learner)
         if len(held_out):
             parts = -(-len(images) // batch_size)
             index = next(batches(len(held_out), -(-len(held_out) // parts), seed, t)).to(device)

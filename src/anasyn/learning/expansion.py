@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..mcmc import WarmChains
+from .averaging import AVERAGE
 
 __all__ = ["expand", "expandable_layer", "shrunk_moments"]
 
@@ -75,7 +76,7 @@ def expand(
 
     f(z_i) stays the same for every image. Learning goes on as if it had always been in these coordinates: step sizes
     are scaled by the geometric mean of Σ^{−κ/2}, and the optimiser's moments follow the gradient of A, which becomes
-    (G − κ g μᵀ) Σ^{−κ/2}, g being that of b.
+    (G − κ g μᵀ) Σ^{−κ/2}, g being that of b. An average of A and b, if one is kept, is changed as A and b are.
 
     Args:
         layers: of `expandable_layer`, for every network that reads z.
@@ -95,10 +96,12 @@ def expand(
         each.positions.copy_((each.positions.double() - mean) @ inverse)
         each.step_sizes *= (-strength / 2 * values.log().mean()).exp().to(each.step_sizes)
     for layer in layers:
-        weight = layer.weight.double()
-        layer.bias.add_((weight @ mean).to(layer.bias))
-        layer.weight.copy_(weight @ root)
         slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]
+        average = [(slots[AVERAGE], of_bias[AVERAGE])] if AVERAGE in slots else []
+        for matrix, bias in [(layer.weight, layer.bias), *average]:
+            weight = matrix.double()
+            bias.add_((weight @ mean).to(bias))
+            matrix.copy_(weight @ root)
         for name in ("exp_avg", "momentum_buffer"):
             if isinstance(slots.get(name), Tensor):
                 moment = slots[name].double() - torch.outer(of_bias[name].double(), mean)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .averaging import begin_average
 from .learner import Learner
 
 __all__ = ["non_finite", "prime", "restore", "tensors_of"]
@@ -11,7 +12,8 @@ __all__ = ["non_finite", "prime", "restore", "tensors_of"]
 def prime(optimizer: torch.optim.Optimizer) -> None:
     """Creates the optimiser's state of every weight, all zero, so that it can be saved and restored from the start.
 
-    A first step of Adam, or of SGD without dampening, from zeros is the same as from an empty state.
+    A first step of Adam, or of SGD without dampening, from zeros is the same as from an empty state. An average of the
+    weights, if one is to be kept (`keep_average`), begins here.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     before = [(weight, weight.detach().clone()) for weight in weights]
@@ -26,6 +28,7 @@ def prime(optimizer: torch.optim.Optimizer) -> None:
             for slot in slots.values():
                 if isinstance(slot, Tensor):
                     slot.zero_()
+    begin_average(optimizer)
 
 
 def tensors_of(learner: Learner) -> dict[str, Tensor]:

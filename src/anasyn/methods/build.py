@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import mcmc
 from ..errors import InputError
-from ..learning import Learner
+from ..learning import Learner, keep_average
 from ..rng import derive
 from .method import Method
 from .settings import ChainSettings, Settings
@@ -41,10 +41,14 @@ def kernel(settings: ChainSettings) -> mcmc.Kernel:
 
 
 def optimizer(settings: ChainSettings, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of the model's weights."""
+    """The optimiser of the model's weights, which keeps their average if these settings ask for it."""
+    chosen: torch.optim.Optimizer
     if settings.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, 0.999))
-    return torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.beta1)
+        chosen = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, 0.999))
+    else:
+        chosen = torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.beta1)
+    keep_average(chosen, settings.average)
+    return chosen
 
 
 def load_function(option: str, name: str, others: str) -> Callable[..., Any]:

@@ -160,6 +160,14 @@ class ChainSettings(Settings):
     optimizer: Literal["adam", "sgd"] = setting("adam", "algorithm that updates the weights", "learning")
     learning_rate: float = setting(0.003, "learning rate γ at the first iteration", "learning", above=0)
     beta1: float = setting(0.5, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
+    average: float = setting(
+        0.0,
+        "decay of the exponential moving average of the weights, with which samples, evaluation and report are made; "
+        "0: none",
+        "learning",
+        least=0,
+        most=0.9999,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,7 @@ from .. import __version__
 from ..data import ImageSet
 from ..data.sources import full, load
 from ..errors import InputError
-from ..learning import Guard, Learner
+from ..learning import Guard, Learner, use_average
 from ..methods import METHODS, Latents, Method, Settings
 from ..methods.build import build_learner
 from ..methods.settings import Precision
@@ -222,10 +222,16 @@ class Run:
         return learner, guard
 
     def learned(self, *, precision: Precision | None = None) -> Learner:
-        """The learner that `resume` returns; raises `InputError` if there is no checkpoint yet."""
+        """The learner that `resume` returns, for use: with the average of its weights, if one is kept.
+
+        The inferred z, the chains and a learned σ are those of the last iteration. Raises `InputError` if there is no
+        checkpoint yet.
+        """
         if self.saved_iteration() is None:
             raise InputError(f"{self.path}: nothing learned yet (no checkpoint); let `anasyn learn {self.name}` go on")
-        return self.resume(precision=precision)[0]
+        learner, _ = self.resume(precision=precision)
+        use_average(learner)
+        return learner
 
     def require_inference(self) -> None:
         """Raises `InputError` if the run's method has no z to infer."""
