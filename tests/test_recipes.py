@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 
 from anasyn.errors import InputError
-from anasyn.methods import DescriptorSettings, GeneratorSettings, LatentPriorSettings, Scale, Settings
+from anasyn.methods import (
+    CooperativeSettings,
+    DescriptorSettings,
+    GeneratorSettings,
+    LatentPriorSettings,
+    Scale,
+    Settings,
+)
 from anasyn.methods.settings import choices_of, height_and_width, kinds_of, parse_size
 from anasyn.recipes import RECIPES
 
 SIZES = [2, 7, 11, 26, 101, 1000, 5000, 100_000]
-MODELS = [GeneratorSettings, DescriptorSettings, LatentPriorSettings]
+MODELS = [GeneratorSettings, DescriptorSettings, LatentPriorSettings, CooperativeSettings]
 
 
 def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
@@ -57,8 +64,9 @@ EXPLICIT: dict[str, Any] = {
         GeneratorSettings(**EXPLICIT, latent_dim=5, sigma=0.2),
         DescriptorSettings(**EXPLICIT, scale=7.0, start="uniform"),
         LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7),
+        CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
     ],
-    ids=["g", "d", "p"],
+    ids=["g", "d", "p", "c"],
 )
 @pytest.mark.parametrize("n", SIZES)
 def test_what_is_asked_for_stays(recipe: Settings, n: int) -> None:

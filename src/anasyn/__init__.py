@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import diagnostics as diagnostics
     from . import evaluation as evaluation
     from . import mcmc as mcmc
+    from .learning import CooperativeLearner as CooperativeLearner
     from .learning import DescriptorLearner as DescriptorLearner
     from .learning import Divergence as Divergence
     from .learning import GeneratorLearner as GeneratorLearner
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .mcmc import HMC as HMC
     from .mcmc import MALA as MALA
     from .mcmc import Langevin as Langevin
+    from .models import Cooperative as Cooperative
     from .models import Descriptor as Descriptor
     from .models import Generator as Generator
     from .models import LatentPrior as LatentPrior
@@ -27,9 +29,17 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "": ("data", "diagnostics", "evaluation", "mcmc", "report"),
-    "learning": ("DescriptorLearner", "Divergence", "GeneratorLearner", "LatentPriorLearner", "Record", "learn"),
+    "learning": (
+        "CooperativeLearner",
+        "DescriptorLearner",
+        "Divergence",
+        "GeneratorLearner",
+        "LatentPriorLearner",
+        "Record",
+        "learn",
+    ),
     "mcmc": ("HMC", "MALA", "Langevin"),
-    "models": ("Descriptor", "Generator", "LatentPrior", "networks"),
+    "models": ("Cooperative", "Descriptor", "Generator", "LatentPrior", "networks"),
     "run": ("Run",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import DescriptorLearner, GeneratorLearner, LatentPriorLearner, learn, mcmc
+from anasyn import CooperativeLearner, DescriptorLearner, GeneratorLearner, LatentPriorLearner, learn, mcmc
 from anasyn.learning import non_finite, prime, restore, tensors_of
-from anasyn.models import Descriptor, Generator, LatentPrior, networks
+from anasyn.models import Cooperative, Descriptor, Generator, LatentPrior, networks
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -40,11 +40,20 @@ def prior_learner(seed: int, chains: mcmc.Chains | None = None) -> LatentPriorLe
     return LatentPriorLearner(model, num_prior_chains=7, prior_chains=chains)
 
 
+def cooperative_learner(seed: int, kernel: mcmc.Kernel | None = None) -> CooperativeLearner:
+    torch.manual_seed(seed)
+    generator = Generator(networks.deconv(2, 8, (8, 6)), 2, sigma=0.3)
+    model = Cooperative(generator, Descriptor(networks.conv(8, (6, 8), strides=2), 0.4, scale=100.0))
+    return CooperativeLearner(model, kernel=kernel, num_steps=4, data_noise=0.03)
+
+
 LEARNERS = {
     "generator": generator_learner,
     "descriptor, cold": descriptor_learner,
     "descriptor, persistent": lambda seed: descriptor_learner(seed, mcmc.PersistentChains(mcmc.reference_noise(0.4))),
     "latent prior": prior_learner,
+    "cooperative": cooperative_learner,
+    "cooperative, adjusted": lambda seed: cooperative_learner(seed, mcmc.MALA(0.01)),
     "latent prior, cold": lambda seed: prior_learner(seed, mcmc.ColdChains(mcmc.reference_noise(1.0))),
 }
 learners = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS.keys())

@@ -16,6 +16,8 @@ from ..commands import tree
 SMALL = ["--size=16", "--width=8", "--num-steps=2", "--precision=float32", "--quiet"]
 MODELS = {
     "generator": ["generator"],
+    "latent-prior": ["latent-prior"],
+    "cooperative": ["cooperative"],
     "descriptor, persistent": ["descriptor", "--start=persistent", "--chains-per-image=2"],
 }
 

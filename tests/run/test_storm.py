@@ -10,15 +10,16 @@ import torch
 
 from anasyn.data.sources import load
 from anasyn.learning import Divergence
-from anasyn.methods import DescriptorSettings, GeneratorSettings, Scale, Settings
+from anasyn.methods import CooperativeSettings, DescriptorSettings, GeneratorSettings, Scale, Settings
 from anasyn.run import Run, advance, session
 
 ITERATIONS = 30
 CAUSES = ("nan", "inf", "z has left", "left the data's range", "grown past", "acceptance_rate below", "times its first",
           "weights are not finite")  # fmt: skip
-MODELS = ["generator", "descriptor"]
-QUICK = [("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3)]  # rolled back, well, well, stopped
-SET = {"generator": "drawn-cats", "descriptor": "drawn-egrets"}
+MODELS = ["generator", "descriptor", "cooperative"]
+QUICK = [("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3),  # rolled back, well, well, stopped
+         ("cooperative", 0), ("cooperative", 1)]  # fmt: skip
+SET = {"generator": "drawn-cats", "descriptor": "drawn-egrets", "cooperative": "drawn-cats"}
 
 
 def settings(model: str, number: int) -> Settings:
@@ -46,6 +47,17 @@ def settings(model: str, number: int) -> Settings:
     }
     if model == "generator":
         recipe: Settings = GeneratorSettings(**common, sigma=between(0.01, 3), latent_dim=rng.choice([1, 2, 8]))
+    elif model == "cooperative":
+        recipe = CooperativeSettings(
+            **common,
+            reference_std=between(0.01, 3),
+            sigma=between(0.01, 3),
+            latent_dim=rng.choice([1, 2, 8]),
+            generator_width=8,
+            generator_rate=between(1e-5, 1),
+            recall_steps=rng.choice([0, 1, 10]),
+            recall_step_size=between(1e-4, 10),
+        )
     else:
         starts = ["auto", "mean", "reference", "uniform", "data", "persistent"]
         recipe = DescriptorSettings(**common, reference_std=between(0.01, 3), start=rng.choice(starts))

@@ -31,6 +31,8 @@ def add(commands: Any) -> None:
     sampling = of_run("sample", sample, "images from a learned model, as PNG files and one grid")
     sampling.add_argument("--num", type=positive, required=True, metavar="N", help="number of images")
     sampling.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the random numbers (0)")
+    revision = "MCMC transitions by which a descriptor revises the generator's images; 0 for none (as in learning)"
+    sampling.add_argument("--revise", type=natural, metavar="L", help=revision)
     sampling.add_argument("--out", type=Path, metavar="DIR", help="directory to write to (RUN/samples)")
 
     reconstructing = of_run("reconstruct", reconstruct, "infer z afresh by MCMC; prints the error as JSON")
@@ -72,7 +74,7 @@ def sample(arguments: argparse.Namespace) -> int:
     if arguments.out:
         require_empty(arguments.out)
     out = arguments.out or run.path / "samples"
-    images = to_uint8(run.sample(arguments.num, seed=arguments.seed)).cpu()
+    images = to_uint8(run.sample(arguments.num, seed=arguments.seed, revise=arguments.revise)).cpu()
     out.mkdir(parents=True, exist_ok=True)
     for old in list(out.glob("*.png")):  # from the last call: only RUN/samples can contain any
         old.unlink()

@@ -21,7 +21,15 @@ from .manifold import density_coverage, expected_coverage, precision_recall
 from .memorisation import memorisation
 from .swd import sliced_wasserstein, swd_levels
 
-__all__ = ["Measure", "against", "evaluate_chains", "evaluate_inference", "evaluate_samples", "evenly"]
+__all__ = [
+    "Measure",
+    "against",
+    "evaluate_chains",
+    "evaluate_inference",
+    "evaluate_proposals",
+    "evaluate_samples",
+    "evenly",
+]
 
 log = logging.getLogger(__name__)
 
@@ -134,30 +142,37 @@ def against(
         space: in which neighbours and the kernel distance are computed; by default the random network's.
     """
     chosen, which = _choose(images, MAX_COMPARED, "training images")
-    levels = min(3, swd_levels(min(images.shape[2:])))
-    scale = f"mean over {levels} level{'s' if levels > 1 else ''} of the pyramid"
-
-    def swd(chosen: Tensor, which: str) -> Measure:
-        protocol = f"Sliced Wasserstein distance × 10³ of 7 × 7 patches, {scale}, between {what} and {which}."
-        return _measure(sliced_wasserstein(samples, chosen, levels=levels, seed=seed).mean, protocol)
-
     error = "Mean squared error in [−1, 1] of the nearest of"
     saturated = f"Share of values with |value| > {SATURATED} of {what}; {saturated_share(chosen):.2g} of {which}."
     measures = {
         "coverage_mse": _measure(coverage(chosen, samples), f"{error} {what}, mean over {which}."),
         "nearest_training_mse": _measure(nearest_training(samples, chosen), f"{error} {which}, mean over {what}."),
         "saturated_share": _measure(saturated_share(samples), saturated),
-        "swd": swd(chosen, which),
+        "swd": _swd(samples, what, chosen, which, seed),
     }
     space = space or feature_space("random", (images.shape[1], images.shape[2], images.shape[3]))
     x = features(space.network, samples)
     measures |= _in_features(x, what, features(space.network, chosen), which, space.words)
     if held_out is not None:
         chosen, which = _choose(held_out, MAX_COMPARED, "held-out images")
-        measures["held_out_swd"] = swd(chosen, which)
+        measures["held_out_swd"] = _swd(samples, what, chosen, which, seed)
         found = _in_features(x, what, features(space.network, chosen), which, space.words, "held_out_")
         measures |= found | _of_copies(x, what, images, held_out, space)
     return measures
+
+
+def evaluate_proposals(proposals: Tensor, images: Tensor, seed: int) -> dict[str, Measure]:
+    """The distance of a generator's proposals, uint8, to the training images; revisions are to lie nearer."""
+    chosen, which = _choose(images, MAX_COMPARED, "training images")
+    what = f"{len(proposals)} proposals before their revision (seed {seed})"
+    return {"proposals_swd": _swd(proposals, what, chosen, which, seed)}
+
+
+def _swd(samples: Tensor, what: str, images: Tensor, which: str, seed: int) -> Measure:
+    levels = min(3, swd_levels(min(images.shape[2:])))
+    scale = f"mean over {levels} level{'s' if levels > 1 else ''} of the pyramid"
+    protocol = f"Sliced Wasserstein distance × 10³ of 7 × 7 patches, {scale}, between {what} and {which}."
+    return _measure(sliced_wasserstein(samples, images, levels=levels, seed=seed).mean, protocol)
 
 
 def _in_features(x: Tensor, what: str, y: Tensor, which: str, space: str, prefix: str = "") -> dict[str, Measure]:

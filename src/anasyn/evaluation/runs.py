@@ -5,13 +5,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data import ImageSet, to_float
+from ..data import ImageSet, to_float, to_uint8
 from ..rng import derive
 from ..run import Run
 from .bounding import FAST_SECONDS, SECONDS, Progress, evaluate_likelihood
 from .descriptor_likelihood import NUM_CHAINS, evaluate_descriptor_likelihood
 from .distance import psnr
-from .evaluate import Measure, against, evaluate_chains, evaluate_inference, evaluate_samples, evenly
+from .evaluate import (
+    Measure,
+    against,
+    evaluate_chains,
+    evaluate_inference,
+    evaluate_proposals,
+    evaluate_samples,
+    evenly,
+)
 from .features import feature_space
 from .inference import NUM_STARTS, infer
 
@@ -56,6 +64,10 @@ def evaluate(
         kernel, starts = synthesis.first_chains(index.to(device), to_float(pixels[index].to(device)), rng)
         found, samples, what = evaluate_chains(synthesis.model, kernel, synthesis.num_steps, starts, seed=seed)
         measures |= found
+        if method.revise:
+            rng = derive(seed, "evaluate proposals", device=device)
+            proposals, _ = method.revise(learner, len(starts), 0, rng)
+            measures |= evaluate_proposals(to_uint8(proposals).cpu(), pixels, seed)
     else:
         rng = derive(seed, "evaluate samples", device=device)
 

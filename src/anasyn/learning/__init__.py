@@ -1,6 +1,7 @@
 """The published algorithms, and the driver that advances any learner."""
 
 from .averaging import averaged, keep_average, use_average
+from .cooperative import CooperativeLearner
 from .descriptor import DescriptorLearner
 from .driver import constant, learn, linear_decay
 from .expansion import expand, expandable_layer, shrunk_moments
@@ -14,6 +15,7 @@ from .record import Divergence, Record, Watch, require_finite
 from .state import non_finite, prime, restore, tensors_of
 
 __all__ = [
+    "CooperativeLearner",
     "DescriptorLearner",
     "Divergence",
     "GeneratorLearner",

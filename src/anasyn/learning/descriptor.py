@@ -9,7 +9,7 @@ from ..processor import frozen
 from ..rng import standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
-__all__ = ["DescriptorLearner"]
+__all__ = ["DescriptorLearner", "chain_limits"]
 
 
 class DescriptorLearner:
@@ -108,16 +108,8 @@ class DescriptorLearner:
         return {}
 
     def limits(self, images: Tensor) -> dict[str, float]:
-        """Pixels: five times the range of the data or the reference's s. Energy gap: D · 2/(l δ²).
-
-        A gradient g of f moves a pixel by g · l δ²/2 in l steps. One that moves all D pixels by 1, half the data's
-        range, raises f by D · 2/(l δ²) on the way: chains cannot make up for a larger gap.
-        """
-        step_size = torch.as_tensor(self.kernel.step_size).mean().item()
-        return {
-            "pixel_max": 5 * max(1.0, self.model.reference_std),
-            "energy_gap": images[0].numel() * 2 / (max(self.num_steps, 1) * step_size**2),
-        }
+        """Those of `chain_limits`."""
+        return chain_limits(self.model, self.kernel, self.num_steps, images)
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of the energy where the chains of these images start, and the limit of stable step sizes."""
@@ -136,3 +128,16 @@ class DescriptorLearner:
         m = self.chains_per_image
         replicate = torch.arange(m, device=index.device)
         return (index[:, None] * m + replicate).flatten(), images.repeat_interleave(m, 0) if m > 1 else images
+
+
+def chain_limits(model: Descriptor, kernel: mcmc.Kernel, num_steps: int, images: Tensor) -> dict[str, float]:
+    """Pixels: five times the range of the data or the reference's s. Energy gap: D · 2/(l δ²).
+
+    A gradient g of f moves a pixel by g · l δ²/2 in l steps. One that moves all D pixels by 1, half the data's
+    range, raises f by D · 2/(l δ²) on the way: chains cannot make up for a larger gap.
+    """
+    step_size = torch.as_tensor(kernel.step_size).mean().item()
+    return {
+        "pixel_max": 5 * max(1.0, model.reference_std),
+        "energy_gap": images[0].numel() * 2 / (max(num_steps, 1) * step_size**2),
+    }

@@ -1,5 +1,6 @@
 """The methods of learning, one in each file. A new method adds its file and its name to `METHODS`."""
 
+from .cooperative import COOPERATIVE, CooperativeSettings
 from .descriptor import DESCRIPTOR, DescriptorSettings
 from .generator import GENERATOR, GeneratorSettings
 from .latent_prior import LATENT_PRIOR, LatentPriorSettings
@@ -8,6 +9,7 @@ from .settings import Scale, Settings
 
 __all__ = [
     "METHODS",
+    "CooperativeSettings",
     "DescriptorSettings",
     "GeneratorSettings",
     "LatentPriorSettings",
@@ -18,4 +20,4 @@ __all__ = [
     "Synthesis",
 ]
 
-METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR)
+METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR, COOPERATIVE)

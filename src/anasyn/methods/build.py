@@ -74,34 +74,37 @@ def load_function(option: str, name: str, others: str) -> Callable[..., Any]:
         raise InputError(f"{option}: {name} cannot be imported ({cause})") from cause
 
 
-def load_network(settings: ChainSettings, *, takes: Sequence[int], gives: Sequence[int]) -> nn.Module:
+def load_network(
+    settings: ChainSettings, *, takes: Sequence[int], gives: Sequence[int], option: str = "network"
+) -> nn.Module:
     """The network that the user's function, named by the setting ``network``, returns when called with the settings.
 
     Args:
         settings: resolved settings.
         takes, gives: shapes of one input and of one output.
+        option: what the user calls that setting, for the messages.
 
     Raises:
         InputError: there is no such function, it returns no module, or the module does not map (n, *takes) to
             (n, *gives) row by row: with batch normalisation or dropout there would be no density of a single image.
     """
-    make = load_function("network", settings.network, "built-in")
+    make = load_function(option, settings.network, "built-in")
     try:
         network = make(settings)
     except MISTAKES as cause:
-        raise InputError(f"network: {settings.network} cannot be called with the settings ({cause})") from cause
+        raise InputError(f"{option}: {settings.network} cannot be called with the settings ({cause})") from cause
     if not isinstance(network, nn.Module):
-        raise InputError(f"network: {settings.network} made a {type(network).__name__}, expected a torch.nn.Module")
+        raise InputError(f"{option}: {settings.network} made a {type(network).__name__}, expected a torch.nn.Module")
     inputs = torch.randn(NUM_TRIED, *takes)
     try:
         with torch.no_grad():
             together, alone = network(inputs), [network(row) for row in inputs.split(1)]
     except MISTAKES as cause:
-        raise InputError(f"network: {settings.network} cannot take inputs {('n', *takes)} ({cause})") from cause
+        raise InputError(f"{option}: {settings.network} cannot take inputs {('n', *takes)} ({cause})") from cause
     if together.shape != (NUM_TRIED, *gives):
         got = f"{settings.network} gives {tuple(together.shape)}"
-        raise InputError(f"network: expected outputs of shape {(NUM_TRIED, *gives)}, {got}")
+        raise InputError(f"{option}: expected outputs of shape {(NUM_TRIED, *gives)}, {got}")
     if not torch.allclose(together, torch.cat(alone), rtol=1e-3, atol=1e-4):
         fault = "depend on each other, or on chance; leave out batch normalisation and dropout"
-        raise InputError(f"network: the rows of {settings.network} {fault}")
+        raise InputError(f"{option}: the rows of {settings.network} {fault}")
     return network

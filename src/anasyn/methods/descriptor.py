@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
+from .density import DensitySettings, build_descriptor
 from .method import Method, Synthesis
-from .settings import ChainSettings, Scale, setting
+from .settings import Scale, setting
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from .. import mcmc
     from ..data import ImageSet
@@ -22,16 +23,9 @@ Start = Literal["auto", "mean", "reference", "uniform", "data", "persistent"]
 
 
 @dataclass(frozen=True)
-class DescriptorSettings(ChainSettings):
+class DescriptorSettings(DensitySettings):
     """The settings of `anasyn learn descriptor`."""
 
-    kernel: Literal["langevin", "mala", "hmc"] = setting("langevin", "MCMC transition", "chains")
-    step_size: float = setting(
-        0.01, "δ of the Langevin kernels, ε of HMC; the initial value if it is adapted", "chains", least=1e-6, most=1e3
-    )
-    learning_rate: float = setting(0.0003, "learning rate γ at the first iteration", "learning", above=0)
-    reference_std: float = setting(0.4, "s of the reference N(0, s²I) on [−1, 1]", "model", least=1e-6, most=1e3)
-    scale: float | None = setting(None, "f = scale · network; 2/δ² by default", "model", above=0)
     start: Start = setting(
         "auto",
         "where chains start: the image's mean colour, N(0, s²I), U(−1, 1), the image, or their last positions; "
@@ -39,7 +33,6 @@ class DescriptorSettings(ChainSettings):
         "chains",
     )
     chains_per_image: int = setting(1, "synthesised images for each observed one, ñ/n", "chains", least=1)
-    data_noise: float = setting(0.03, "standard deviation of the noise on observed images", "learning", least=0)
 
     def resolve(self, scale: Scale) -> Self:
         n = scale.num_images
@@ -62,19 +55,10 @@ class DescriptorSettings(ChainSettings):
 def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLearner":
     """The learner that these settings describe."""
     from ..learning import DescriptorLearner
-    from ..models import Descriptor, networks
-    from .build import kernel, load_network, optimizer
+    from .build import kernel, optimizer
 
-    assert settings.width is not None
     assert settings.num_steps is not None
-    assert settings.scale is not None
-    channels, height, width = settings.shape
-    if settings.network == "built-in":
-        widths = [max(settings.width >> halvings, 4) for halvings in (2, 1, 0, 0)]
-        network: nn.Module = networks.conv((height, width), widths, channels=channels)
-    else:
-        network = load_network(settings, takes=settings.shape, gives=())
-    model = Descriptor(network, settings.reference_std, settings.scale, settings.precision).to(device)
+    model = build_descriptor(settings, device)
     return DescriptorLearner(
         model,
         kernel=kernel(settings),

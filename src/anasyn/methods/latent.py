@@ -87,8 +87,10 @@ class LatentSettings(ChainSettings):
             yield f"no image is held out to learn sigma from: it stays {self.sigma:g}"
 
 
-def build_generator(settings: LatentSettings, device: "torch.device", **options: Any) -> "Generator":
-    """The generator of resolved settings, with further options of `anasyn.Generator`."""
+def build_generator(
+    settings: LatentSettings, device: "torch.device", *, option: str = "network", **options: Any
+) -> "Generator":
+    """The generator of resolved settings, with more options of `anasyn.Generator`; ``option`` is that of messages."""
     from ..models import Generator, networks
     from .build import load_network
 
@@ -101,7 +103,7 @@ def build_generator(settings: LatentSettings, device: "torch.device", **options:
         widths = [max(settings.width >> depth, 4) for depth in range(doublings)]
         network: nn.Module = networks.deconv(settings.latent_dim, (height, width), widths, channels)
     else:
-        network = load_network(settings, takes=(settings.latent_dim,), gives=settings.shape)
+        network = load_network(settings, takes=(settings.latent_dim,), gives=settings.shape, option=option)
     sigma = max(SIGMA, settings.sigma_floor) if settings.sigma == LEARNED else float(settings.sigma)
     return Generator(network, settings.latent_dim, sigma, settings.precision, **options).to(device)
 

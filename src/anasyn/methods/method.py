@@ -28,11 +28,16 @@ class Latents(NamedTuple):
 class Synthesis(Protocol):
     """A density of images, with the chains by which learning samples it."""
 
-    num_steps: int  # transitions of a chain
-    data_noise: float  # standard deviation of the noise on observed images
-
     @property
     def model(self) -> "Descriptor": ...
+
+    @property
+    def num_steps(self) -> int:
+        """Transitions of a chain."""
+
+    @property
+    def data_noise(self) -> float:
+        """The standard deviation of the noise on observed images."""
 
     def first_chains(self, index: "Tensor", images: "Tensor", rng: "torch.Generator") -> "tuple[Kernel, Tensor]":
         """The kernel with fixed step sizes, and the start of a chain for each of these images.
@@ -60,6 +65,8 @@ class Method:
         sampled: a description of these images in a few words.
         infer: learner → the model and the inferred z; for methods with a latent vector.
         synthesise: learner → the density and its chains; for methods that sample images by MCMC.
+        revise: learner, number, transitions of a revision (None: as many as in learning), rng → proposals, and their
+            revisions, (num, c, H, W) each; for methods whose samples are proposed by one model and revised by another.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
         remarks: resolved settings, learner → remarks for the user, printed before learning starts.
     """
@@ -72,5 +79,6 @@ class Method:
     sampled: str
     infer: Callable[[Any], Latents] | None = None
     synthesise: Callable[[Any], Synthesis] | None = None
+    revise: "Callable[[Any, int, int | None, torch.Generator], tuple[Tensor, Tensor]] | None" = None
     likelihood: "Callable[[Any], Generator] | None" = None
     remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()

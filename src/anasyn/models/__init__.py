@@ -1,8 +1,9 @@
 """The models, each defined by a log-density, and their networks."""
 
 from . import networks
+from .cooperative import Cooperative
 from .descriptor import Descriptor
 from .generator import Generator
 from .prior import LatentPrior
 
-__all__ = ["Descriptor", "Generator", "LatentPrior", "networks"]
+__all__ = ["Cooperative", "Descriptor", "Generator", "LatentPrior", "networks"]

@@ -22,6 +22,7 @@ __all__ = ["interpolate", "write"]
 
 SHOWN = 40  # images of a large data set
 FRAMES = 10  # of a film strip, without the start
+PAIRS = 33  # of proposals and revisions
 
 
 def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
@@ -46,7 +47,12 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
         samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=latents.z.device))
         drawn |= _inference_figures(latents, samples, images)
     if method.synthesise:
-        drawn |= _synthesis_figures(method.synthesise(learner), images, seed)
+        # Chains that start from proposals belong to no image.
+        drawn |= _synthesis_figures(method.synthesise(learner), images, seed, paired=method.revise is None)
+    if method.revise:
+        rng = derive(seed, "figures", device=next(learner.model.parameters()).device)
+        pairs = method.revise(learner, PAIRS, None, rng)
+        drawn["revisions.png"] = figures.revisions_figure(*map(to_uint8, pairs))
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
     return [folder / name for name in drawn]
@@ -94,15 +100,16 @@ def _interpolation(model: Generator, plane: Subspace, points: int, low: float, h
     )
 
 
-def _synthesis_figures(synthesis: Synthesis, images: ImageSet, seed: int) -> dict[str, Figure]:
+def _synthesis_figures(synthesis: Synthesis, images: ImageSet, seed: int, *, paired: bool) -> dict[str, Figure]:
+    """The chains as a film strip; if each belongs to an image, also their ends beside the images."""
     device = next(synthesis.model.parameters()).device
     rng = derive(seed, "figures", device=device)
     chosen = evenly(len(images), SHOWN)
     index, observed = chosen.to(device), to_float(images.pixels[chosen].to(device))
-    starts, synthesized = map(to_uint8, synthesize(synthesis, index, observed, rng=rng))
+    drawn = {}
+    if paired:
+        starts, synthesized = map(to_uint8, synthesize(synthesis, index, observed, rng=rng))
+        drawn["synthesis.png"] = figures.synthesis_figure(starts, synthesized, images.pixels[chosen])
     steps = frame_steps(synthesis.num_steps, FRAMES)
     frames = trajectory(synthesis, index[:8], observed[:8], num_frames=len(steps) - 1, rng=rng)
-    return {
-        "synthesis.png": figures.synthesis_figure(starts, synthesized, images.pixels[chosen]),
-        "chains.png": figures.strip_figure(to_uint8(frames), steps),
-    }
+    return drawn | {"chains.png": figures.strip_figure(to_uint8(frames), steps)}

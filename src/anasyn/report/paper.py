@@ -83,7 +83,14 @@ def _figures(run: Run, learner: Learner, images: ImageSet) -> Iterator[tuple[str
         samples = to_uint8(run.method.sample(learner, 33, lambda: images, rng))
         yield from _of_inference(latents, samples, images)
     if run.method.synthesise:
-        yield from _of_synthesis(run.method.synthesise(learner), images, run.settings.seed)
+        synthesis, paired = run.method.synthesise(learner), run.method.revise is None
+        yield from _of_synthesis(synthesis, images, run.settings.seed, paired=paired)
+    if run.method.revise:
+        rng = derive(run.settings.seed, "figures", device=next(learner.model.parameters()).device)
+        pairs = dict(
+            zip(("proposal", "revision"), map(to_uint8, run.method.revise(learner, 22, None, rng)), strict=True)
+        )
+        yield "revisions", PAGE, lambda ax: figures.draw_rows(ax, pairs, 11)
 
 
 def _curve(records: Sequence[Record], name: str, label: str, log: bool) -> Draw:
@@ -113,14 +120,18 @@ def _of_inference(latents: Latents, samples: Tensor, images: ImageSet) -> Iterat
     yield "latents", COLUMN, lambda ax: figures.draw_latents(ax, coordinates, images.pixels, plane.names, images.labels)
 
 
-def _of_synthesis(synthesis: Synthesis, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
-    device = next(synthesis.model.parameters()).device
-    chosen = evenly(len(images), 20)
-    observed = to_float(images.pixels[chosen].to(device))
-    made = synthesize(synthesis, chosen.to(device), observed, rng=derive(seed, "figures", device=device))
-    starts, synthesized = map(to_uint8, made)
-    rows = {"start": starts, "synthesis": synthesized, "training": images.pixels[chosen]}
-    yield "synthesis", PAGE, lambda ax: figures.draw_rows(ax, rows, 10)
+def _of_synthesis(
+    synthesis: Synthesis, images: ImageSet, seed: int, *, paired: bool
+) -> Iterator[tuple[str, float, Draw]]:
+    """The chains over time, and their energies; if each belongs to an image, also their ends beside the images."""
+    if paired:
+        device = next(synthesis.model.parameters()).device
+        chosen = evenly(len(images), 20)
+        observed = to_float(images.pixels[chosen].to(device))
+        made = synthesize(synthesis, chosen.to(device), observed, rng=derive(seed, "figures", device=device))
+        starts, synthesized = map(to_uint8, made)
+        rows = {"start": starts, "synthesis": synthesized, "training": images.pixels[chosen]}
+        yield "synthesis", PAGE, lambda ax: figures.draw_rows(ax, rows, 10)
 
     watched = film(synthesis, images, seed, most=6)
     kept = frame_steps(len(watched.steps) - 1, 10)

@@ -19,8 +19,8 @@ def snapshot(run: Run, learner: Learner, images: ImageSet) -> dict[str, Tensor]:
     """The current images of a learner by their titles, each uint8 (n, c, H, W), n ≤ 8.
 
     These are training images; if the method infers z, their reconstructions and samples; and if it synthesises images,
-    the ends of chains, all with the average of the weights, if one is kept. A row of images that are not all finite is
-    left out.
+    the ends of chains, or, if it revises proposals, the proposals; all with the average of the weights, if one is kept.
+    A row of images that are not all finite is left out.
     """
     device = next(learner.model.parameters()).device
     # The z and the noise are the same each time, so that changes in the images are changes in the model.
@@ -34,7 +34,10 @@ def snapshot(run: Run, learner: Learner, images: ImageSet) -> dict[str, Tensor]:
             with torch.no_grad():
                 shown["reconstructions f(z)"] = model(z[index.to(device)])
             shown[f"samples, {run.method.sampled}"] = run.method.sample(learner, SHOWN, lambda: images, rng)
-        if run.method.synthesise:
+        if run.method.revise:
+            rng = derive(run.settings.seed, "snapshot", device=device)
+            shown["proposals"], _ = run.method.revise(learner, SHOWN, 0, rng)
+        elif run.method.synthesise:
             synthesis, where = run.method.synthesise(learner), index.to(device)
             _, shown["synthesised images"] = synthesize(synthesis, where, to_float(observed.to(device)), rng=rng)
     return {"training images": observed} | {

@@ -245,15 +245,29 @@ class Run:
         assert self.method.infer is not None
         return self.method.infer(learner)
 
-    def sample(self, num: int, *, seed: int) -> Tensor:
+    def sample(self, num: int, *, seed: int, revise: int | None = None) -> Tensor:
         """``num`` images from the learned model, (num, c, H, W) in [−1, 1].
 
+        Args:
+            num: number of images.
+            seed: of the random numbers.
+            revise: transitions by which proposals are revised, 0 for the proposals themselves; None for the samples of
+                the method.
+
         Raises:
-            InputError: nothing is learned yet, or the training images are needed and are missing or have changed.
+            InputError: nothing is learned yet, the training images are needed and are missing or have changed, or the
+                method has no revision.
         """
+        if revise is not None and self.method.revise is None:
+            able = ", ".join(method.name for method in METHODS if method.revise)
+            raise InputError(
+                f"{self.path}: holds a {self.method.name}, which has no revision; expected a run of {able}"
+            )
         learner = self.learned()
-        device = next(learner.model.parameters()).device
-        return self.method.sample(learner, num, self.images, derive(seed, "sample", device=device))
+        rng = derive(seed, "sample", device=next(learner.model.parameters()).device)
+        if revise is None or self.method.revise is None:
+            return self.method.sample(learner, num, self.images, rng)
+        return self.method.revise(learner, num, revise, rng)[1]
 
     def save(self, learner: Learner, guard: Guard) -> None:
         """Writes a checkpoint, after flushing the metrics; raises `Divergence` if something is not finite."""

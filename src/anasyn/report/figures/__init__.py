@@ -14,6 +14,7 @@ from .whole import (
     latents_figure,
     loss_figure,
     reconstructions_figure,
+    revisions_figure,
     strip_figure,
     synthesis_figure,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "latents_figure",
     "loss_figure",
     "reconstructions_figure",
+    "revisions_figure",
     "save",
     "strip_figure",
     "synthesis_figure",

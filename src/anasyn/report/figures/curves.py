@@ -21,6 +21,8 @@ METRICS = {
     "mse": ("mean squared error", True),
     "sigma": ("noise level σ", True),
     "energy_gap": ("mean f(data) − mean f(synthesis)", False),
+    "revision": ("revision, root mean square", True),
+    "generator_mse": ("mean squared error of the recall", True),
     "prior_gap": ("mean f(posterior) − mean f(prior)", False),
     "acceptance_rate": ("acceptance rate", False),
     "step_size": ("step size δ", True),

@@ -86,6 +86,13 @@ def synthesis_figure(starts: Tensor | Pixels, synthesized: Tensor | Pixels, imag
 
 
 @styled
+def revisions_figure(proposals: Tensor | Pixels, revisions: Tensor | Pixels) -> Figure:
+    """Proposals of a generator above their revisions by a descriptor, both (n, c, H, W): the first 44 pairs."""
+    rows = {"proposal": proposals[:MOST_PAIRS], "revision": revisions[:MOST_PAIRS]}
+    return _rows_figure(rows, 11, "proposals and their revisions", left=104)
+
+
+@styled
 def strip_figure(frames: Tensor, steps: Sequence[int]) -> Figure:
     """Chains from start to end, (t, k, c, H, W), after ``steps`` transitions; 12 evenly spaced chains if k > 12."""
     k = frames.shape[1]
