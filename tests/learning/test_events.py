@@ -1,4 +1,4 @@
-"""Any `nn.Module` and any shape of an event: points in the plane, grey images and rectangles, for both learners."""
+"""Any `nn.Module` and any shape of an event: points in the plane, grey images and rectangles, for every learner."""
 
 import math
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import DescriptorLearner, GeneratorLearner, learn, mcmc
+from anasyn import CooperativeLearner, DescriptorLearner, GeneratorLearner, learn, mcmc
 from anasyn.learning import Learner
-from anasyn.models import Descriptor, Generator
+from anasyn.models import Cooperative, Descriptor, Generator
 
 EVENTS = [(2,), (7,), (1, 9, 9), (3, 6, 10), (2, 3, 4, 5)]
 
@@ -52,7 +52,16 @@ def descriptor_learner(event: tuple[int, ...], **options: object) -> DescriptorL
     return DescriptorLearner(model, optimizer=optimizer, kernel=mcmc.Langevin(0.25), chains=chains, **options)
 
 
-LEARNERS = {"generator": generator_learner, "descriptor": descriptor_learner}
+def cooperative_learner(event: tuple[int, ...]) -> CooperativeLearner:
+    model = Cooperative(generator_learner(event).model, descriptor_learner(event).model)
+    return CooperativeLearner(model, kernel=mcmc.Langevin(0.25), num_steps=5)
+
+
+LEARNERS = {
+    "generator": generator_learner,
+    "descriptor": descriptor_learner,
+    "cooperative": cooperative_learner,
+}
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=str)

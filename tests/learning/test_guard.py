@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import DescriptorLearner, Divergence, GeneratorLearner, learn, mcmc
+from anasyn import CooperativeLearner, DescriptorLearner, Divergence, GeneratorLearner, learn, mcmc
 from anasyn.cli import main
 from anasyn.learning import Guard, Record, constant, non_finite, tensors_of
 from anasyn.learning.guard import ITERATIONS_BETWEEN_GOOD_STATES, MAX_ROLLBACKS, PATIENCE
-from anasyn.models import Descriptor, Generator, networks
+from anasyn.models import Cooperative, Descriptor, Generator, networks
 from anasyn.run import Run
 
 NORMAL = {
     "generator": Record(100.0, 0.5, 0.1, {"mse": 0.1, "z_mean_square": 1.0, "z_max": 2.0}),
     "descriptor": Record(-5.0, 0.5, 0.1, {"energy_gap": 5.0, "pixel_max": 1.5}),
+    "cooperative": Record(-5.0, 0.5, 0.1, {"energy_gap": 5.0, "pixel_max": 1.5, "z_mean_square": 1.0}),
 }
 
 
@@ -41,8 +42,13 @@ def descriptor_learner(**options) -> DescriptorLearner:
     return DescriptorLearner(model, **{"kernel": mcmc.Langevin(0.02), "num_steps": 5, "data_noise": 0.03} | options)
 
 
-LEARNERS = {"generator": generator_learner, "descriptor": descriptor_learner}
-both = pytest.mark.parametrize("kind", LEARNERS)
+def cooperative_learner(**options) -> CooperativeLearner:
+    model = Cooperative(generator_learner().model, descriptor_learner().model)
+    return CooperativeLearner(model, **{"kernel": mcmc.Langevin(0.02), "num_steps": 5, "data_noise": 0.03} | options)
+
+
+LEARNERS = {"generator": generator_learner, "descriptor": descriptor_learner, "cooperative": cooperative_learner}
+each = pytest.mark.parametrize("kind", LEARNERS)
 
 
 def guard_of(kind: str) -> Guard:
@@ -55,7 +61,7 @@ def guard_of(kind: str) -> Guard:
 # ---- each kind of trouble
 
 
-@both
+@each
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize("what", ["loss", "step_size", "gradient_norm", "position"])
 def test_what_is_not_finite_is_trouble_at_once(kind: str, what: str, value: float) -> None:
@@ -102,7 +108,7 @@ def test_an_energy_gap_is_trouble_when_it_is_one_signed_and_too_large(sign: int)
         )
 
 
-@both
+@each
 def test_nothing_accepted_is_trouble_after_some_visits_of_every_chain(kind: str) -> None:
     """6 images in batches of 3: 20 visits are 40 iterations. An unadjusted kernel rejects nothing."""
     refused = replace(NORMAL[kind], acceptance_rate=0.001)
@@ -150,7 +156,7 @@ def test_weights_that_overflow_are_answered_by_a_smaller_rate() -> None:
     assert torch.equal(learner.chains.step_sizes, torch.full((6,), 0.02))
 
 
-@both
+@each
 def test_an_inactive_guard_sees_nothing(kind: str) -> None:
     guard = Guard(active=False)
     guard.begin(LEARNERS[kind](), pictures(), batch_size=3)
@@ -174,6 +180,7 @@ class Poisoned(nn.Module):
         y = self.network(x)
         if (
             self.training
+            and torch.is_grad_enabled()
             and next(self.parameters()).requires_grad
             and self.learner[0].iteration == self.at
             and self.times
@@ -185,13 +192,14 @@ class Poisoned(nn.Module):
 
 def poisoned(kind: str, at: int, times: int):
     learner = LEARNERS[kind](kernel=mcmc.MALA(0.02))
-    learner.model.network = Poisoned(learner.model.network, at, times)
-    learner.model.network.learner = [learner]
+    model = learner.model.generator if kind == "cooperative" else learner.model
+    model.network = Poisoned(model.network, at, times)
+    model.network.learner = [learner]
     learner.optimizer = torch.optim.Adam(learner.model.parameters(), lr=0.001)
     return learner
 
 
-@both
+@each
 def test_a_rollback_takes_everything_back_to_the_last_good_state(kind: str) -> None:
     learner, guard = poisoned(kind, at=57, times=1), Guard()
     at_50, iterations, rolled_back = {}, [], None
@@ -213,7 +221,7 @@ def test_a_rollback_takes_everything_back_to_the_last_good_state(kind: str) -> N
     assert learner.optimizer.param_groups[0]["lr"] == 0.0005
 
 
-@both
+@each
 def test_rates_and_step_sizes_are_lowered_in_turn(kind: str) -> None:
     learner, guard = poisoned(kind, at=53, times=4), Guard()
     events = [record.events for record in learn(learner, pictures(), num_iterations=60, guard=guard, schedule=constant)]
@@ -227,7 +235,7 @@ def test_rates_and_step_sizes_are_lowered_in_turn(kind: str) -> None:
     assert guard.rate_factor == 0.25
 
 
-@both
+@each
 def test_in_the_first_iteration_after_a_good_state_only_a_smaller_step_can_help(kind: str) -> None:
     learner, guard = poisoned(kind, at=50, times=3), Guard()
     events = [event for record in learn(learner, pictures(), num_iterations=52, guard=guard) for event in record.events]
@@ -244,7 +252,7 @@ def test_an_unstable_step_is_cut_below_the_stability_limit() -> None:
     assert first.step_size == pytest.approx(0.9 * limit, rel=0.01)
 
 
-@both
+@each
 def test_after_eight_rollbacks_it_stops_at_the_last_good_state(kind: str) -> None:
     learner = poisoned(kind, at=57, times=99)
     with pytest.raises(Divergence, match=r"iteration 58 diverged: loss = nan.*; 8 rollbacks did not help") as caught:

@@ -101,6 +101,7 @@ def test_rectangles_and_grey_images_keep_their_shape_and_their_grey(height, widt
     colour = grey.expand(-1, 3, -1, -1)
     for draw in (
         lambda x: figures.reconstructions_figure(x, to_float(x)),
+        lambda x: figures.revisions_figure(x, to_float(x)),
         lambda x: figures.synthesis_figure(x, x, x),
         lambda x: figures.strip_figure(x[:, None], [0, 1, 2]),
         lambda x: figures.interpolation_figure(x[:1], -2, 2, 1),

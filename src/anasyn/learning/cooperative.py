@@ -17,7 +17,7 @@ IMAGE_STEPS = 3  # transitions of an image's own z when the image is in the batc
 
 
 class CooperativeLearner:
-    """Cooperative learning (Algorithm 3 of Xie et al.): each iteration, as many Ŷ as there are images in the batch,
+    """Cooperative learning: in each iteration, for as many i as there are images in the batch,
 
         proposal:  ẑ_i ~ N(0, I_d),  Ŷ_i = f_g(ẑ_i; W_t)
         revision:  Ỹ_i ← l_d transitions under the descriptor p(Y; θ_t), from Ŷ_i
@@ -25,14 +25,16 @@ class CooperativeLearner:
         learning:  θ_{t+1} = θ_t + γ_t [ (1/n) Σ_i ∂f(Y_i)/∂θ − (1/n) Σ_i ∂f(Ỹ_i)/∂θ ]                     (17)
                    W_{t+1} = W_t + γ'_t (1/n) Σ_i ∂/∂W log p(Ỹ_i, z̃_i; W_t)                               (10)
 
-    The descriptor learns from the images and from the revisions of what the generator proposes; the generator learns
-    from these revisions, and never from the images. It has learned what the descriptor knows when a revision moves its
-    proposals no more, and the descriptor has learned the images when f is as high on revisions as on images.
+    The descriptor learns from the images and from the revisions; the generator learns from the revisions alone, never
+    from the images. In a sound run the energy gap d_t = mean f(Y) − mean f(Ỹ) wanders about 0, and the distance from
+    Ŷ to Ỹ shrinks towards that of the kernel's noise: the generator proposes what the descriptor would synthesise.
 
     A proposal is without the pixel noise ε, as all samples of a generator are: the revision adds its own.
 
-    Without recall, l_g = 0, the generator learns to answer ẑ with an image that the descriptor has led elsewhere. Where
-    revisions lead far, several from the same neighbourhood of ẑ are then averaged: it learns blurs.
+    Without recall, l_g = 0, the generator learns to answer ẑ by wherever the descriptor has led its image. Where that
+    is far, images from the same neighbourhood of ẑ end in different places, whose mean, a blur, the generator learns.
+    Likewise, a generator that learns faster than the descriptor, or from revisions that are too short to lead anywhere,
+    may lose the variety of its proposals: they all follow the same gradient of f.
 
     Not a part of the algorithm: after each iteration, the z of each image in the batch moves `IMAGE_STEPS` transitions
     under p(z | Y_i; W), so that a user has the images' z. Nothing is learned from them.
@@ -44,7 +46,7 @@ class CooperativeLearner:
         recall_kernel: the transition of recalls and of the images' z, likewise.
         recall_steps: l_g, which may be 0: z̃ = ẑ.
         data_noise: standard deviation of the noise on observed images, as for `DescriptorLearner`.
-        optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.5) on θ and at 1e-3 on W.
+        optimizer: makes the learning step; None for Adam(5e-4, β₁ = 0.5) on θ and W.
 
     Source: Xie, Lu, Gao, Zhu, Wu, *Cooperative learning of energy-based model and latent variable model via MCMC
         teaching*, AAAI 2018.
@@ -67,9 +69,7 @@ class CooperativeLearner:
         self.recall_kernel = recall_kernel or mcmc.MALA(0.03)
         self.recall_steps = recall_steps
         self.data_noise = data_noise
-        self.optimizer = optimizer or torch.optim.Adam(model.descriptor.parameters(), lr=3e-4, betas=(0.5, 0.999))
-        if optimizer is None:
-            self.optimizer.add_param_group({"params": model.generator.parameters(), "lr": 1e-3})
+        self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=5e-4, betas=(0.5, 0.999))
         self.chains = CooperativeChains(model.generator, self.recall_kernel.step_size)
         self.iteration = 0
 

@@ -40,11 +40,17 @@ class CooperativeSettings(DensitySettings):
     recall_step_size: float = setting(
         0.03, "step size δ of recalls, by MALA; the initial value, which is adapted", "chains", least=1e-6, most=1e3
     )
-    generator_rate: float = setting(0.001, "learning rate of the generator at the first iteration", "learning", above=0)
+    learning_rate: float = setting(
+        0.0005, "learning rate γ of the descriptor at the first iteration", "learning", above=0
+    )
+    generator_rate: float = setting(
+        0.0005, "learning rate of the generator at the first iteration", "learning", above=0
+    )
 
     def resolve(self, scale: Scale) -> Self:
         n = scale.num_images
-        batch = min(self.batch_size or (n if n <= 32 else 32), n)
+        # Every image of a batch costs a revision: small batches, for more updates in the same time.
+        batch = min(self.batch_size or (n if n <= 32 else 16 if n <= 20_000 else 32), n)
         return self.filled(
             scale,
             batch_size=batch,
