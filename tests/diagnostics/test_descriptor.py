@@ -275,6 +275,25 @@ def test_chains_that_remember_their_starts_are_no_density():
     assert reasons[-1] == "long chains stay near the data, but have not forgotten where they started"
 
 
+def test_proposals_near_the_data_were_not_given_to_the_chains():
+    """Measured on a cooperative run; of starts at the data, the same distances show nothing."""
+    distances = Distances(
+        noise=35.5,
+        halves=235.2,
+        mean_colour=783.5,
+        starts=197.7,
+        synthesized=184.0,
+        data_short=166.9,
+        data_long=1082.2,
+        starts_long=1077.4,
+        noise_long=math.inf,
+        diffused_short=58.5,
+        diffused_long=234.3,
+    )
+    assert judge(distances, (-15.1, -16.4), same=True, proposed=True)[0] == "short-run sampler"
+    assert judge(distances, (-15.1, -16.4), same=True)[0] == "not learned"
+
+
 # ------------------------------------------------------------------------------------------------ d_t
 
 

@@ -128,6 +128,7 @@ def test_it_is_evaluated_diagnosed_and_reported(run: Path, command: Command) -> 
     assert "proposals before their revision" in measures["proposals_swd"]["protocol"]
     result = json.loads(command("diagnose", run, "--json").out)
     assert {"inference", "synthesis"} <= result.keys()
+    assert not any("the starts are near" in reason for reason in result["reasons"])
     assert command("report", run).status == 0
     page = (run / "report.html").read_text()
     assert "from a proposal of the generator to its revision" in page

@@ -89,6 +89,7 @@ def diagnose_descriptor(
     names: tuple[str, ...] | None = None,
     num_images: int | None = None,
     data_noise: float = 0.0,
+    proposed: bool = False,
     rng: torch.Generator,
 ) -> DescriptorDiagnosis:
     """Runs chains of ten training lengths from the data and from the learner's starts, and gives one of three verdicts.
@@ -108,6 +109,7 @@ def diagnose_descriptor(
         names: of the images; None for their indices.
         num_images: size of the whole set, if ``images`` are an evenly spaced part of it.
         data_noise: standard deviation of the noise that learning adds to the images, and which is added here too.
+        proposed: whether the starts are the proposals of a generator that learns from the descriptor.
         rng: on the model's device.
 
     Raises:
@@ -168,7 +170,8 @@ def diagnose_descriptor(
         swd=(from_data, from_starts),
     )
     steins = watched.steins + [(Stein(math.nan, math.nan),) * 2] * missing
-    verdict, reasons = judge(distances, (steins[-1][0].ratio, steins[-1][1].ratio), same=agree.same)
+    steins_long = (steins[-1][0].ratio, steins[-1][1].ratio)
+    verdict, reasons = judge(distances, steins_long, same=agree.same, proposed=proposed)
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
     added = f" with noise {data_noise:g}, as in learning," if data_noise else ""
     protocol = (
