@@ -13,6 +13,7 @@ from anasyn.methods import (
     DescriptorSettings,
     GeneratorSettings,
     LatentPriorSettings,
+    RecoverySettings,
     Scale,
     Settings,
 )
@@ -20,7 +21,7 @@ from anasyn.methods.settings import choices_of, height_and_width, kinds_of, pars
 from anasyn.recipes import RECIPES
 
 SIZES = [2, 7, 11, 26, 101, 1000, 5000, 100_000]
-MODELS = [GeneratorSettings, DescriptorSettings, LatentPriorSettings, CooperativeSettings]
+MODELS = [GeneratorSettings, DescriptorSettings, LatentPriorSettings, CooperativeSettings, RecoverySettings]
 
 
 def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
@@ -65,8 +66,9 @@ EXPLICIT: dict[str, Any] = {
         DescriptorSettings(**EXPLICIT, scale=7.0, start="uniform"),
         LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7),
         CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
+        RecoverySettings(**EXPLICIT, levels=4, smallest_noise=0.1),
     ],
-    ids=["g", "d", "p", "c"],
+    ids=["g", "d", "p", "c", "r"],
 )
 @pytest.mark.parametrize("n", SIZES)
 def test_what_is_asked_for_stays(recipe: Settings, n: int) -> None:

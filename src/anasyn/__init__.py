@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from .learning import GeneratorLearner as GeneratorLearner
     from .learning import LatentPriorLearner as LatentPriorLearner
     from .learning import Record as Record
+    from .learning import RecoveryLearner as RecoveryLearner
     from .learning import learn as learn
     from .mcmc import HMC as HMC
     from .mcmc import MALA as MALA
     from .mcmc import Langevin as Langevin
     from .models import Cooperative as Cooperative
     from .models import Descriptor as Descriptor
+    from .models import DescriptorLadder as DescriptorLadder
     from .models import Generator as Generator
+    from .models import Ladder as Ladder
     from .models import LatentPrior as LatentPrior
     from .models import networks as networks
     from .run import Run as Run
@@ -36,10 +39,19 @@ _MODULES = {
         "GeneratorLearner",
         "LatentPriorLearner",
         "Record",
+        "RecoveryLearner",
         "learn",
     ),
     "mcmc": ("HMC", "MALA", "Langevin"),
-    "models": ("Cooperative", "Descriptor", "Generator", "LatentPrior", "networks"),
+    "models": (
+        "Cooperative",
+        "Descriptor",
+        "DescriptorLadder",
+        "Generator",
+        "Ladder",
+        "LatentPrior",
+        "networks",
+    ),
     "run": ("Run",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

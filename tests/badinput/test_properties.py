@@ -17,7 +17,7 @@ from anasyn.evaluation import sliced_wasserstein
 from anasyn.evaluation.distance import nearest
 from anasyn.evaluation.swd import swd_levels
 from anasyn.learning import DescriptorLearner, GeneratorLearner
-from anasyn.methods import METHODS, Method, Scale, Settings
+from anasyn.methods import METHODS, Method, RecoverySettings, Scale, Settings
 from anasyn.methods.build import build_learner
 from anasyn.methods.latent import LatentSettings
 from anasyn.methods.settings import choices_of, kinds_of
@@ -141,6 +141,10 @@ def recipes(draw: st.DrawFn, model: type[Settings]) -> Settings:
     if issubclass(model, LatentSettings):
         chosen["latent_dim"] = draw(st.none() | st.integers(1, 9))
         chosen["sigma"] = draw(st.floats(1e-6, 1e3))
+    elif issubclass(model, RecoverySettings):
+        chosen["levels"] = draw(st.integers(1, 9))
+        chosen["smallest_noise"] = draw(st.floats(1e-3, 1))
+        chosen["largest_noise"] = draw(st.floats(2, 1e4))
     else:
         chosen["reference_std"] = draw(st.floats(1e-6, 1e3))
         chosen["scale"] = draw(st.none() | st.floats(1e-6, 1e12))
@@ -169,6 +173,9 @@ def test_an_accepted_recipe_resolves_and_builds_a_learner(method: Method, data: 
     with torch.no_grad():
         if method.infer:
             assert learner.model(torch.zeros(2, learner.model.latent_dim)).shape == like.shape
+        elif method.recover:
+            bottom, top = learner.model.at(0), learner.model.at(recipe.levels - 1)
+            assert bottom(like).shape == top(like).shape == (2,)
         else:
             assert learner.model(like).shape == (2,)
     learner.begin(like, 2, rng=derive(0, "chains"))

@@ -33,9 +33,9 @@ def learned(path: Path, recipe: Settings) -> Run:
 
 def test_a_generator_s_run(tmp_path: Path) -> None:
     run = learned(tmp_path, GeneratorSettings(**COMMON, batch_size=16, iterations=2, latent_dim=3))
-    found, other = diagnose(run)
+    found, *others = diagnose(run)
     assert found is not None
-    assert other is None
+    assert others == [None, None]
     assert found.names == tuple(run.data().names)
     assert found.chains.positions.shape == (4, 200, 16, 3)
     assert found.prior.mean_square == pytest.approx((run.learned().chains.positions ** 2).mean(0).tolist(), rel=1e-5)
@@ -45,8 +45,8 @@ def test_a_generator_s_run(tmp_path: Path) -> None:
 def test_a_descriptor_s_run(tmp_path: Path) -> None:
     recipe = DescriptorSettings(**COMMON, batch_size=8, iterations=24, scale=100.0, chains_per_image=2)
     run = learned(tmp_path, recipe)
-    other, found = diagnose(run)
-    assert other is None
+    other, found, another = diagnose(run)
+    assert other is another is None
     assert found is not None
     assert found.verdict == "not learned"
     assert found.names == tuple(run.data().names)

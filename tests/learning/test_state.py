@@ -7,9 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import CooperativeLearner, DescriptorLearner, GeneratorLearner, LatentPriorLearner, learn, mcmc
+from anasyn import (
+    CooperativeLearner,
+    DescriptorLearner,
+    GeneratorLearner,
+    LatentPriorLearner,
+    RecoveryLearner,
+    learn,
+    mcmc,
+)
 from anasyn.learning import non_finite, prime, restore, tensors_of
-from anasyn.models import Cooperative, Descriptor, Generator, LatentPrior, networks
+from anasyn.models import Cooperative, Descriptor, DescriptorLadder, Generator, Ladder, LatentPrior, networks
+from anasyn.models.levelled import LevelledConv
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -47,6 +56,12 @@ def cooperative_learner(seed: int, kernel: mcmc.Kernel | None = None) -> Coopera
     return CooperativeLearner(model, kernel=kernel, num_steps=4, data_noise=0.03)
 
 
+def recovery_learner(seed: int) -> RecoveryLearner:
+    torch.manual_seed(seed)
+    model = DescriptorLadder(LevelledConv(8, 3, (6, 8, 8)), Ladder.geometric(3, 0.1, 10.0))
+    return RecoveryLearner(model, kernel=mcmc.MALA(0.5), num_steps=3)
+
+
 LEARNERS = {
     "generator": generator_learner,
     "descriptor, cold": descriptor_learner,
@@ -55,6 +70,7 @@ LEARNERS = {
     "cooperative": cooperative_learner,
     "cooperative, adjusted": lambda seed: cooperative_learner(seed, mcmc.MALA(0.01)),
     "latent prior, cold": lambda seed: prior_learner(seed, mcmc.ColdChains(mcmc.reference_noise(1.0))),
+    "recovery": recovery_learner,
 }
 learners = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS.keys())
 OPTIONS = {"num_iterations": 20, "seed": 3, "batch_size": 3}

@@ -10,16 +10,24 @@ import torch
 
 from anasyn.data.sources import load
 from anasyn.learning import Divergence
-from anasyn.methods import CooperativeSettings, DescriptorSettings, GeneratorSettings, Scale, Settings
+from anasyn.methods import (
+    CooperativeSettings,
+    DescriptorSettings,
+    GeneratorSettings,
+    LatentPriorSettings,
+    RecoverySettings,
+    Scale,
+    Settings,
+)
 from anasyn.run import Run, advance, session
 
 ITERATIONS = 30
 CAUSES = ("nan", "inf", "z has left", "left the data's range", "grown past", "acceptance_rate below", "times its first",
           "weights are not finite")  # fmt: skip
-MODELS = ["generator", "descriptor", "cooperative"]
+MODELS = ["generator", "descriptor", "latent-prior", "cooperative", "recovery"]
 QUICK = [("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3),  # rolled back, well, well, stopped
-         ("cooperative", 0), ("cooperative", 1)]  # fmt: skip
-SET = {"generator": "drawn-cats", "descriptor": "drawn-egrets", "cooperative": "drawn-cats"}
+         ("latent-prior", 0), ("latent-prior", 1), ("cooperative", 0), ("cooperative", 1), ("recovery", 1)]  # fmt: skip
+SET = dict.fromkeys(MODELS, "drawn-cats") | {"descriptor": "drawn-egrets"}
 
 
 def settings(model: str, number: int) -> Settings:
@@ -47,6 +55,16 @@ def settings(model: str, number: int) -> Settings:
     }
     if model == "generator":
         recipe: Settings = GeneratorSettings(**common, sigma=between(0.01, 3), latent_dim=rng.choice([1, 2, 8]))
+    elif model == "latent-prior":
+        recipe = LatentPriorSettings(
+            **common,
+            sigma=between(0.01, 3),
+            latent_dim=rng.choice([1, 2, 8]),
+            prior_width=8,
+            prior_steps=rng.choice([1, 10]),
+            prior_step_size=between(1e-4, 10),
+            prior_rate=between(1e-5, 1),
+        )
     elif model == "cooperative":
         recipe = CooperativeSettings(
             **common,
@@ -58,6 +76,9 @@ def settings(model: str, number: int) -> Settings:
             recall_steps=rng.choice([0, 1, 10]),
             recall_step_size=between(1e-4, 10),
         )
+    elif model == "recovery":
+        noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
+        recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8))
     else:
         starts = ["auto", "mean", "reference", "uniform", "data", "persistent"]
         recipe = DescriptorSettings(**common, reference_std=between(0.01, 3), start=rng.choice(starts))
@@ -86,7 +107,7 @@ def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPat
     record = records[-1]
     assert saved.iteration == ITERATIONS
     assert all(math.isfinite(x) for x in (record.loss, *record.measures.values())), record
-    if model == "generator":
+    if model in ("generator", "latent-prior"):
         first = run.metrics()[0]["mse"]
         assert record.measures["mse"] < 2 * first or guard.worse, (recipe, first, record)
         assert record.measures["z_mean_square"] <= 25

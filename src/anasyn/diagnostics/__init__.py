@@ -9,6 +9,7 @@ from .latent_prior import PriorChains, diagnose_prior
 from .long_run import LongRun, Stein, stein
 from .modes import OtherMode
 from .prior import Aggregate, aggregate
+from .recovery import RecoveryDiagnosis, diagnose_recovery
 from .runs import diagnose
 from .verdict import Distances, judge
 
@@ -24,6 +25,7 @@ __all__ = [
     "LongRun",
     "OtherMode",
     "PriorChains",
+    "RecoveryDiagnosis",
     "Stein",
     "aggregate",
     "agreement",
@@ -31,6 +33,7 @@ __all__ = [
     "diagnose_descriptor",
     "diagnose_generator",
     "diagnose_prior",
+    "diagnose_recovery",
     "effective_sample_size",
     "energy_gap",
     "judge",

@@ -6,14 +6,17 @@ from ..rng import derive
 from ..run import Run
 from .descriptor import DescriptorDiagnosis, diagnose_descriptor
 from .generator import GeneratorDiagnosis, diagnose_generator
+from .recovery import RecoveryDiagnosis, diagnose_recovery
 
 __all__ = ["diagnose"]
 
 MAX_IMAGES = 16  # whose synthesis is diagnosed, with two chains each
 
 
-def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis | None]:
-    """The diagnosis of a run's inference of z and of its synthesis of images; None for what its method does not do.
+def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis | None, RecoveryDiagnosis | None]:
+    """The diagnosis of a run's inference of z, of its synthesis of images, and of its recovery of images from noise.
+
+    It is None for what the run's method does not do.
 
     Raises:
         InputError: nothing is learned yet, the run's images are gone or have changed, or arviz is missing.
@@ -21,7 +24,7 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
     learner, method, images = run.learned(precision="float32"), run.method, run.images()
     device = next(learner.model.parameters()).device
     rng = derive(run.settings.seed, "diagnose", device=device)
-    inference = synthesis = None
+    inference = synthesis = recovery = None
     if method.infer:
         model, z = method.infer(learner)
         inference = diagnose_generator(model, images.pixels, z, tuple(images.names), rng=rng)
@@ -43,4 +46,8 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
             proposed=method.revise is not None,
             rng=rng,
         )
-    return inference, synthesis
+    if method.recover:
+        levels = method.recover(learner)
+        pixels = to_float(images.pixels[evenly(len(images), MAX_IMAGES)].to(device))
+        recovery = diagnose_recovery(levels.model, levels.fixed_kernel(), levels.num_steps, pixels, rng=rng)
+    return inference, synthesis, recovery

@@ -12,6 +12,7 @@ from .learner import Learner
 from .noise import LearnedNoise
 from .principal import principal_scores
 from .record import Divergence, Record, Watch, require_finite
+from .recovery import RecoveryLearner, conditional
 from .state import non_finite, prime, restore, tensors_of
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "LearnedNoise",
     "Learner",
     "Record",
+    "RecoveryLearner",
     "Watch",
     "averaged",
+    "conditional",
     "constant",
     "draw_prior",
     "expand",

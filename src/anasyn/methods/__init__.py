@@ -4,7 +4,8 @@ from .cooperative import COOPERATIVE, CooperativeSettings
 from .descriptor import DESCRIPTOR, DescriptorSettings
 from .generator import GENERATOR, GeneratorSettings
 from .latent_prior import LATENT_PRIOR, LatentPriorSettings
-from .method import Latents, Method, Synthesis
+from .method import Latents, Method, Recovery, Synthesis
+from .recovery import RECOVERY, RecoverySettings
 from .settings import Scale, Settings
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "LatentPriorSettings",
     "Latents",
     "Method",
+    "Recovery",
+    "RecoverySettings",
     "Scale",
     "Settings",
     "Synthesis",
 ]
 
-METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR, COOPERATIVE)
+METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR, COOPERATIVE, RECOVERY)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from ..data import ImageSet
     from ..learning import Learner
     from ..mcmc import Kernel
-    from ..models import Descriptor, Generator
+    from ..models import Descriptor, DescriptorLadder, Generator
 
-__all__ = ["Latents", "Method", "Synthesis"]
+__all__ = ["Latents", "Method", "Recovery", "Synthesis"]
 
 
 class Latents(NamedTuple):
@@ -49,6 +49,18 @@ class Synthesis(Protocol):
         """
 
 
+class Recovery(Protocol):
+    """Descriptors of images at each level of a ladder of noise, with the chains that recover images from the next."""
+
+    num_steps: int  # transitions of a chain
+
+    @property
+    def model(self) -> "DescriptorLadder": ...
+
+    def fixed_kernel(self) -> "Kernel":
+        """The kernel with one fixed step size b for all chains, in units of `Ladder.narrowest`."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A way of learning a model of images. All differences between models are stated here.
@@ -67,6 +79,7 @@ class Method:
         synthesise: learner → the density and its chains; for methods that sample images by MCMC.
         revise: learner, number, transitions of a revision (None: as many as in learning), rng → proposals, and their
             revisions, (num, c, H, W) each; for methods whose samples are proposed by one model and revised by another.
+        recover: learner → the descriptors of a ladder and their chains; for methods that recover images from noise.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
         remarks: resolved settings, learner → remarks for the user, printed before learning starts.
     """
@@ -80,5 +93,6 @@ class Method:
     infer: Callable[[Any], Latents] | None = None
     synthesise: Callable[[Any], Synthesis] | None = None
     revise: "Callable[[Any, int, int | None, torch.Generator], tuple[Tensor, Tensor]] | None" = None
+    recover: Callable[[Any], Recovery] | None = None
     likelihood: "Callable[[Any], Generator] | None" = None
     remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()

@@ -4,6 +4,7 @@ from . import networks
 from .cooperative import Cooperative
 from .descriptor import Descriptor
 from .generator import Generator
+from .ladder import DescriptorLadder, Ladder
 from .prior import LatentPrior
 
-__all__ = ["Cooperative", "Descriptor", "Generator", "LatentPrior", "networks"]
+__all__ = ["Cooperative", "Descriptor", "DescriptorLadder", "Generator", "Ladder", "LatentPrior", "networks"]

@@ -32,11 +32,11 @@ def deconv(
     Raises:
         ValueError: ``size`` is below 8 or too small for that many doublings.
     """
-    height, width = (-(-side // (1 << len(widths))) for side in _sides(size, len(widths)))
+    height, width = (-(-side // (1 << len(widths))) for side in sides(size, len(widths)))
     layers: list[nn.Module] = [nn.Linear(latent_dim, widths[0] * height * width), Grid(widths[0], height, width)]
     for wide, narrower in zip(widths, [*widths[1:], channels], strict=True):
         layers += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(wide, narrower, 4, stride=2, padding=1)]
-    layers += [nn.Tanh(), Crop(*_sides(size, len(widths)))]
+    layers += [nn.Tanh(), Crop(*sides(size, len(widths)))]
     for layer in layers:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=latent_dim**-0.5)
@@ -66,7 +66,7 @@ def conv(
     Raises:
         ValueError: ``size`` is below 8 or too small for that many halvings.
     """
-    height, width = _sides(size, strides)
+    height, width = sides(size, strides)
     layers: list[nn.Module] = []
     for depth, (narrow, wider) in enumerate(zip([channels, *widths], widths, strict=False)):
         if depth < strides:
@@ -144,7 +144,7 @@ class Head(nn.Linear):
             return super().forward(features.permute(0, 2, 3, 1).flatten(1).to(self.weight.dtype)).squeeze(1)
 
 
-def _sides(size: Size, halvings: int) -> tuple[int, int]:
+def sides(size: Size, halvings: int) -> tuple[int, int]:
     """Height and width; raises ValueError if they are too small for that many halvings."""
     height, width = (size, size) if isinstance(size, int) else size
     least = max(8, 1 << (halvings + 1))

@@ -20,20 +20,21 @@ def write(run: Run) -> dict[str, Any]:
     """Diagnoses a run and writes RUN/diagnosis.json and, if the method synthesises images, RUN/figures/long_run.png.
 
     Returns the content of the JSON file: ``verdict``, ``reasons`` and ``protocol`` in words, and the numbers about
-    the inference of z as ``inference`` and about the synthesis of images as ``synthesis``.
+    the inference of z as ``inference``, about the synthesis of images as ``synthesis`` and about their recovery from
+    noise as ``recovery``.
 
     Raises:
         InputError: nothing has been learned yet, the run's images are missing or have changed, or arviz is missing.
     """
-    inference, synthesis = diagnose(run)
+    inference, synthesis, recovery = diagnose(run)
     if synthesis:
         long_run = synthesis.long_run
         frames = torch.cat([long_run.frames[0, :, :SHOWN], long_run.frames[1, :, :SHOWN]], 1)
         figure = figures.strip_figure(frames, long_run.frame_steps)
         (run.path / "figures").mkdir(exist_ok=True)
         figures.save(figure, run.path / "figures" / "long_run.png")
-    parts = {"inference": inference and inference.to_dict(), "synthesis": synthesis and synthesis.to_dict()}
-    found = {name: part for name, part in parts.items() if part}
+    parts = {"inference": inference, "synthesis": synthesis, "recovery": recovery}
+    found = {name: part.to_dict() for name, part in parts.items() if part}
     result: dict[str, Any] = {
         "verdict": "; ".join(part["verdict"] for part in found.values()),
         "reasons": [reason for part in found.values() for reason in part["reasons"]],
@@ -50,9 +51,10 @@ def lines(diagnosis: dict[str, Any]) -> Iterator[str]:
     yield diagnosis["verdict"]
     yield from (f"  - {reason}" for reason in diagnosis["reasons"])
     yield ""
-    for name, part in (("inference", _inference_lines), ("synthesis", _synthesis_lines)):
+    tables = {"inference": _inference_lines, "synthesis": _synthesis_lines, "recovery": _recovery_lines}
+    for name, table in tables.items():
         if name in diagnosis:
-            yield from part(diagnosis[name])
+            yield from table(diagnosis[name])
             yield ""
     yield diagnosis["protocol"]
 
@@ -93,6 +95,17 @@ def _synthesis_lines(found: dict[str, Any]) -> Iterator[str]:
     for row, step in enumerate(long_run["frame_steps"]):
         swd = (_number(long_run["swd"][where][row]) for where in ("data", "start"))
         yield f"{step:>12}" + "".join(f"{number:>22}" for number in swd)
+
+
+def _recovery_lines(found: dict[str, Any]) -> Iterator[str]:
+    chains = {"short": "short", "long": "long", "long_from_data": "from data"}
+    yield "share of the noise that chains remove, and their mean log-density below that of the data, in deviations"
+    titles = [f"{title}, {what}" for title in chains.values() for what in ("noise", "gap")]
+    yield f"{'level':>5}{'σ':>9}{'acceptance':>12}" + "".join(f"{title:>18}" for title in titles)
+    for level in found["levels"]:
+        numbers = [_number(level[name][what]) for name in chains for what in ("removed", "gap")]
+        start = f"{level['level']:>5}{_number(level['sigma']):>9}{_number(level['acceptance_rate']):>12}"
+        yield start + "".join(f"{number:>18}" for number in numbers)
 
 
 def _number(value: float | None) -> str:

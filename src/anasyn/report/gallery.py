@@ -53,6 +53,10 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
         rng = derive(seed, "figures", device=next(learner.model.parameters()).device)
         pairs = method.revise(learner, PAIRS, None, rng)
         drawn["revisions.png"] = figures.revisions_figure(*map(to_uint8, pairs))
+    if not (method.infer or method.synthesise):
+        rng = derive(seed, "figures", device=next(learner.model.parameters()).device)
+        samples = to_uint8(method.sample(learner, 64, lambda: images, rng))
+        drawn["samples.png"] = figures.grid_figure(samples, "samples")
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
     return [folder / name for name in drawn]

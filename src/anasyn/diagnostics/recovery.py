@@ -1,0 +1,131 @@
+"""Whether the chains of a ladder recover images from noise: each level's, after one training length and after ten."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .. import mcmc
+from ..learning import conditional
+from ..mcmc.kernel import inner
+from ..models import DescriptorLadder
+from ..processor import frozen
+from .chains import finite
+
+__all__ = ["LevelDiagnosis", "RecoveryDiagnosis", "diagnose_recovery"]
+
+LENGTHS = 10  # training lengths of a long chain
+AGREES = 0.1  # difference from 1 of the noise that is removed
+NEAR = 1.0  # difference of log-densities, in standard deviations over the images
+
+Verdict = Literal["samples its conditional densities", "short-run sampler", "not learned"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Chains at one level compared with the y_t from which their x_{t+1} were made.
+
+    Given x_{t+1}, the true y_t is a draw from the conditional density of the data. So are the chains' ỹ_t, if the level
+    is learned and they have converged: of any statistic both then have the same distribution.
+    """
+
+    removed: float  # E‖x_{t+1} − ỹ_t‖² / D σ²_{t+1}, 1 for the true y_t in expectation
+    gap: float  # E[log p(y_t | x_{t+1}) − log p(ỹ_t | x_{t+1})], in standard deviations of the first over the images
+
+    @property
+    def agrees(self) -> bool:
+        return abs(self.removed - 1) < AGREES and abs(self.gap) < NEAR
+
+
+@dataclass(frozen=True)
+class LevelDiagnosis:
+    """One level of the ladder, in its conditional densities given x_{t+1}."""
+
+    level: int
+    sigma: float  # σ_{t+1}
+    acceptance_rate: float  # of a Metropolis–Hastings correction over the training length, applied or not
+    short: Comparison  # after the training length from x_{t+1}
+    long: Comparison  # after ten from x_{t+1}
+    long_from_data: Comparison  # after ten from the true y_t
+
+
+@dataclass(frozen=True)
+class RecoveryDiagnosis:
+    """The result of `diagnose_recovery`."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    protocol: str
+    num_images: int
+    num_steps: int
+    levels: tuple[LevelDiagnosis, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return dict(finite(asdict(self)))
+
+
+def diagnose_recovery(
+    model: DescriptorLadder, kernel: mcmc.Kernel, num_steps: int, images: Tensor, *, rng: torch.Generator
+) -> RecoveryDiagnosis:
+    """Runs each level's chains from noisier images, for one training length and for ten, and gives a verdict.
+
+    `samples its conditional densities`: at every level, chains of both lengths agree with the data (`Comparison`).
+    `short-run sampler`: at every level chains of the training length do, but long ones do not.
+    `not learned`: at some level not even those of the training length do.
+
+    Args:
+        model: the descriptors with their learned weights, in float32.
+        kernel: the transition, with step size b in units of `Ladder.narrowest`.
+        num_steps: K, transitions in the training length.
+        images: (n, *event) in [−1, 1], n ≥ 2.
+        rng: on the images' device.
+    """
+    levels = tuple(_level(model, t, kernel, num_steps, images, rng) for t in range(model.ladder.levels))
+    short = [each.level for each in levels if not each.short.agrees]
+    long = [each.level for each in levels if not (each.long.agrees and each.long_from_data.agrees)]
+    verdict: Verdict = "samples its conditional densities"
+    if short or long:
+        verdict = "not learned" if short else "short-run sampler"
+    rates = [each.acceptance_rate for each in levels]
+    applied = "accepts" if kernel.target_acceptance is not None else "is not applied; it would accept"
+    reasons = (
+        f"chains of {num_steps} transitions from the noisier image: {_agreement(short)}",
+        f"chains of {LENGTHS * num_steps} transitions, from there and from the data: {_agreement(long)}",
+        f"the Metropolis–Hastings correction {applied} {min(rates):.2g} to {max(rates):.2g} of the proposals",
+    )
+    protocol = (
+        f"{len(images)} evenly spaced images with noise of each level, and their chains; chains agree with the data if "
+        f"the noise that they remove is within {AGREES:.0%} of what was added, and their mean log-density given the "
+        f"noisier image within {NEAR:g} standard deviation of the data's"
+    )
+    return RecoveryDiagnosis(verdict, reasons, protocol, len(images), num_steps, levels)
+
+
+def _agreement(failing: list[int]) -> str:
+    return f"disagree with the data at levels {', '.join(map(str, failing))}" if failing else "agree with the data"
+
+
+def _level(
+    model: DescriptorLadder, t: int, kernel: mcmc.Kernel, num_steps: int, images: Tensor, rng: torch.Generator
+) -> LevelDiagnosis:
+    ladder, descriptor = model.ladder, model.at(t)
+    sigma = ladder.sigma(t + 1)
+    y, x_next = ladder.diffuse(images, t, rng)
+    kernel = kernel.with_step_size(ladder.narrowest(t) * torch.as_tensor(kernel.step_size))
+    with frozen(descriptor):
+        log_density = conditional(descriptor, x_next, sigma)
+        exact = mcmc.init(log_density, y, 1.0).log_density
+        short, info = mcmc.run(kernel, log_density, x_next, num_steps=num_steps, rng=rng)
+        rest = (LENGTHS - 1) * num_steps
+        long, _ = mcmc.run(kernel, log_density, short.position, num_steps=rest, rng=rng)
+        from_data, _ = mcmc.run(kernel, log_density, y, num_steps=LENGTHS * num_steps, rng=rng)
+
+    def compare(state: mcmc.State) -> Comparison:
+        difference = x_next - state.position
+        removed = inner(difference, difference).mean() / (images[0].numel() * sigma**2)
+        return Comparison(float(removed), float((exact.mean() - state.log_density.mean()) / exact.std()))
+
+    rate = float(info.acceptance_rate.mean())
+    return LevelDiagnosis(t, sigma, rate, compare(short), compare(long), compare(from_data))

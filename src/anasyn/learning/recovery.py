@@ -1,0 +1,198 @@
+"""Recovery likelihood: learning a ladder of descriptors, each of which recovers images from more noise."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .. import mcmc
+from ..mcmc.kernel import inner
+from ..models import Descriptor, DescriptorLadder
+from ..processor import frozen
+from ..rng import standard_normal
+from .record import Record, Watch, gradient_norm, require_finite
+
+__all__ = ["RecoveryLearner", "conditional", "recover"]
+
+
+class RecoveryLearner:
+    """Diffusion recovery likelihood (Algorithm 1 of Gao et al.): each level learns to undo one step of noise.
+
+        x_t = √ᾱ_t x + √(1 − ᾱ_t) ε,   y_t = √(1 − σ²_{t+1}) x_t,   x_{t+1} = y_t + σ_{t+1} ε
+        p(y_t | x_{t+1}) ∝ exp[f(y_t, t) − ‖x_{t+1} − y_t‖²/2σ²_{t+1}],   t = 0, …, T − 1
+
+        sampling step:  ỹ_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1}
+        learning step:  θ ← θ + γ w_t [ (1/n) Σ_i ∂f(y_{t,i}, t)/∂θ − (1/n) Σ_i ∂f(ỹ_{t,i}, t)/∂θ ]
+
+    At its maximum exp f(·, t) is the density of y_t, up to a factor, and the conditional that of the diffused data.
+    It has one mode where the noise is small, so that short chains can sample it. The levels take turns, one an
+    iteration. A weight w_t, which does not move a level's maximum, is 1/g_t: the levels' networks, f without its
+    scale g_t, count alike.
+
+    The step size of a chain at level t is δ_t = b × (the least standard deviation of y_t given x_{t+1} in any
+    direction); the paper has b σ_{t+1}. The kernel's, and those that the chains keep, are b.
+
+    Args:
+        model: the descriptors of a ladder.
+        kernel: the transition, whose step size is b; if it has a target acceptance, each image's b is adapted.
+        num_steps: K, transitions an iteration at each level.
+        optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.9).
+
+    Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021.
+    """
+
+    def __init__(
+        self,
+        model: DescriptorLadder,
+        *,
+        kernel: mcmc.Kernel | None = None,
+        num_steps: int = 20,
+        optimizer: torch.optim.Optimizer | None = None,
+    ):
+        self.model = model
+        self.kernel = kernel or mcmc.Langevin(0.8)
+        self.num_steps = num_steps
+        self.chains = mcmc.ColdChains(mcmc.chains.data)
+        self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4)
+        self.shape = torch.Size()  # of an image
+        self.iteration = 0
+
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
+        """Allocates the step sizes b of ``num_images`` images; ``images`` is any batch of them, for its device."""
+        self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
+        self.shape = images.shape[1:]
+
+    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+        """Nothing depends on all images at once."""
+
+    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+        """One iteration on a batch: images, (b, *event) in [−1, 1], and their indices in the data set, (b,).
+
+        Raises:
+            Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
+        """
+        ladder, b = self.model.ladder, self.chains.step_sizes[index]
+        t = self.iteration % ladder.levels
+
+        # y_t and x_{t+1} of each image
+        y, x_next = ladder.diffuse(images, t, rng)
+
+        # Sampling step: K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}
+        state, info = recover(self.model, t, self.kernel.with_step_size(b), x_next, self.num_steps, rng)
+        recovered = state.position
+
+        # Learning step: the gradient of w_t [ (1/n) Σ_i f(y_{t,i}, t) − (1/n) Σ_i f(ỹ_{t,i}, t) ]
+        descriptor = self.model.at(t)
+        f_data, f_recovered = descriptor(torch.cat([y, recovered])).chunk(2)
+        gap = f_data.mean() - f_recovered.mean()
+        loss = -gap / descriptor.scale
+        self.optimizer.zero_grad()
+        loss.backward()
+        record = Record.of(
+            loss=loss,
+            acceptance_rate=info.acceptance_rate.mean(),
+            step_size=b.log().mean().exp(),
+            divergent=info.divergent.double().mean(),
+            energy_gap=gap,
+            pixel_max=recovered.abs().max(),
+            gradient_norm=gradient_norm(self.model.parameters()),
+            **{f"energy_gap_{t}": gap},
+        )
+        watch(record)
+
+        # Both steps are accepted: θ ← θ + γ × gradient, for the weights of this level
+        self.chains.store(index, recovered, mcmc.adapt(self.kernel, b, info.acceptance_rate, gain=0.3))
+        self.optimizer.step()
+        return record
+
+    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+        """Learns nothing from held-out images."""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing more."""
+        return {}
+
+    def limits(self, images: Tensor) -> dict[str, float]:
+        """Pixels: 15, three times what those of x_{t+1} reach. Energy gap: D/s_0², where s_0 is the noise in y_0.
+
+        A learned network's part of f has the gradient E[m | y_t]/s_t², at most 1/s_t² a pixel (`DescriptorLadder`).
+        Chains that are wrong by 1, half the data's range, in all D pixels make the gap D/s_t²; most at level 0.
+        """
+        return {"pixel_max": 15.0, "energy_gap": images[0].numel() / self.model.ladder.spread(0) ** 2}
+
+    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
+        """λ_max where this iteration's chains start, and the limit of b.
+
+        λ_max is that of the energy as a function of y_t / (the least standard deviation of y_t).
+        """
+        ladder = self.model.ladder
+        t = self.iteration % ladder.levels
+        descriptor = self.model.at(t)
+        _, x_next = ladder.diffuse(images, t, rng)
+        with frozen(descriptor):
+            found = mcmc.stability(conditional(descriptor, x_next, ladder.sigma(t + 1)), x_next, rng=rng)
+        return mcmc.Stability(found.lambda_max * ladder.narrowest(t) ** 2, found.limit / ladder.narrowest(t))
+
+    def fixed_kernel(self) -> mcmc.Kernel:
+        """The kernel with one fixed b: the geometric mean of the images'."""
+        return self.kernel.with_step_size(self.chains.step_sizes.log().mean().exp())
+
+    def draw(self, num: int, *, rng: torch.Generator) -> Tensor:
+        """Images by ancestral sampling (Algorithm 2 of Gao et al.), (num, *event): from x_T ~ N(0, I) to x_0,
+
+            y_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1};   x_t = y_t / √(1 − σ²_{t+1}),   t = T − 1, …, 0
+
+        and, since x_0 still has noise of its own, to the mean of the images that it may come from (Tweedie's formula):
+
+            E[x | x_0] = [x_0 + (1 − ᾱ_0) ∂ log p(x_0)/∂x_0] / √ᾱ_0
+
+        Nothing is clamped.
+        """
+        ladder, kernel = self.model.ladder, self.fixed_kernel()
+        like = self.chains.step_sizes.new_empty(num, *self.shape)
+        if like.dim() == 4:
+            like = like.contiguous(memory_format=torch.channels_last)
+        x = standard_normal(like, rng)
+        for t in reversed(range(ladder.levels)):
+            x = recover(self.model, t, kernel, x, self.num_steps, rng)[0].position / ladder.shrinkage(t)
+        bottom = self.model.at(0)
+        with frozen(bottom):
+            state = mcmc.init(bottom.log_density, ladder.shrinkage(0) * x, 1.0)
+        alpha_bar = ladder.alpha_bar(0)
+        return (x + (1 - alpha_bar) * ladder.shrinkage(0) * state.gradient) / math.sqrt(alpha_bar)
+
+
+def recover(
+    model: DescriptorLadder, t: int, kernel: mcmc.Kernel, x_next: Tensor, num_steps: int, rng: torch.Generator
+) -> tuple[mcmc.State, mcmc.Info]:
+    """K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}: the chains' last state, and what they did.
+
+    Args:
+        model: the descriptors.
+        t: the level.
+        kernel: the transition, with step size b, a number or one for each chain.
+        x_next: x_{t+1}, (n, *event).
+        num_steps: K.
+        rng: on the device of ``x_next``.
+    """
+    descriptor, ladder = model.at(t), model.ladder
+    step_size = ladder.narrowest(t) * torch.as_tensor(kernel.step_size)
+    with frozen(descriptor):
+        density = conditional(descriptor, x_next, ladder.sigma(t + 1))
+        return mcmc.run(kernel.with_step_size(step_size), density, x_next, num_steps=num_steps, rng=rng)
+
+
+def conditional(descriptor: Descriptor, x_next: Tensor, sigma: float) -> mcmc.LogDensity:
+    """log p(y_t | x_{t+1}) = f(y_t, t) − ‖x_{t+1} − y_t‖²/2σ²_{t+1}, up to a constant, as a function of y_t.
+
+    Args:
+        descriptor: of y_t.
+        x_next: x_{t+1}, one for each chain, (n, *event).
+        sigma: σ_{t+1}.
+    """
+
+    def log_density(y: Tensor) -> Tensor:
+        difference = x_next - y
+        return descriptor.log_density(y) - inner(difference, difference) / (2 * sigma**2)
+
+    return log_density

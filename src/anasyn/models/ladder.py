@@ -1,0 +1,123 @@
+"""A ladder of noise levels, and the descriptors of images with so much noise."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..rng import standard_normal
+from .descriptor import Descriptor
+
+__all__ = ["DescriptorLadder", "Ladder", "LevelledNetwork"]
+
+GAIN = 100.0  # g_t s_t²: the gradients of an untrained network are about 1/100 of an image
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Levels of noise x_0, …, x_T of an image x, from almost none to almost nothing else:
+
+        x_t = √ᾱ_t x + √(1 − ᾱ_t) ε,   ᾱ_t = 1/(1 + c_t²)
+        y_t = √(1 − σ²_{t+1}) x_t,   x_{t+1} = y_t + σ_{t+1} ε,   1 − σ²_{t+1} = ᾱ_{t+1}/ᾱ_t
+
+    Args:
+        noise: c_0 < … < c_T, T ≥ 1, the standard deviations of the noise beside the image; as c_T → ∞, x_T → N(0, I).
+
+    Raises:
+        ValueError: they are fewer than two, not positive, or not increasing.
+
+    Source: Gao et al. 2021; Ho et al. 2020 for ᾱ.
+    """
+
+    noise: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        rises = all(low < high for low, high in zip((0.0, *self.noise), self.noise, strict=False))
+        if len(self.noise) < 2 or not rises or not math.isfinite(self.noise[-1]):
+            raise ValueError(f"noise: expected two or more increasing numbers above 0, got {self.noise}")
+
+    @classmethod
+    def geometric(cls, levels: int, smallest: float, largest: float) -> Self:
+        """T = ``levels``, with equal ratios of noise from c_0 = ``smallest`` to c_T = ``largest``."""
+        ratio = largest / smallest
+        return cls(tuple(smallest * ratio ** (t / levels) for t in range(levels + 1)))
+
+    @property
+    def levels(self) -> int:
+        """T."""
+        return len(self.noise) - 1
+
+    def alpha_bar(self, t: int) -> float:
+        """ᾱ_t, the share of the image in the variance of x_t, 0 ≤ t ≤ T."""
+        return 1 / (1 + self.noise[t] ** 2)
+
+    def shrinkage(self, t: int) -> float:
+        """√(1 − σ²_{t+1}) = y_t / x_t, 0 ≤ t < T."""
+        return math.sqrt(self.alpha_bar(t + 1) / self.alpha_bar(t))
+
+    def sigma(self, t: int) -> float:
+        """σ_t, of the noise that leads from y_{t−1} to x_t, 1 ≤ t ≤ T."""
+        return math.sqrt(1 - self.alpha_bar(t) / self.alpha_bar(t - 1))
+
+    def spread(self, t: int) -> float:
+        """s_t = √(1 − σ²_{t+1}) √(1 − ᾱ_t), the standard deviation of the noise in y_t."""
+        return self.shrinkage(t) * math.sqrt(1 - self.alpha_bar(t))
+
+    def narrowest(self, t: int) -> float:
+        """The least standard deviation of y_t given x_{t+1} in any direction: that if all images were the same one.
+
+        1 / narrowest² = 1/σ²_{t+1} + 1/s_t², of the noises above y_t and in it.
+        """
+        return (1 / self.sigma(t + 1) ** 2 + 1 / self.spread(t) ** 2) ** -0.5
+
+    def diffuse(self, images: Tensor, t: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A draw of (y_t, x_{t+1}) for each of these images, (n, *event)."""
+        alpha_bar = self.alpha_bar(t)
+        x = math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * standard_normal(images, rng)
+        y = self.shrinkage(t) * x
+        return y, y + self.sigma(t + 1) * standard_normal(images, rng)
+
+
+class LevelledNetwork(Protocol):
+    """A network for each level; they may share weights."""
+
+    def at(self, level: int) -> nn.Module:
+        """The network of one level: images (n, *event) → one number per image, (n,)."""
+
+
+class DescriptorLadder(nn.Module):
+    """For each level t < T of a ladder, a descriptor of y_t:   p(y_t) ∝ exp[f(y_t, t)].
+
+        f(y, t) = g_t · network_t(y) − ‖y‖²/2s_t²,   s_t² = (1 − σ²_{t+1})(1 − ᾱ_t)
+
+    The reference N(0, s_t² I) is the noise in y_t = m + s_t ε, m the image without it, whose density is exactly
+
+        p(y_t) ∝ N(y_t; 0, s_t² I) E_m[exp(y_t · m/s_t² − ‖m‖²/2s_t²)]
+
+    So what the network has to learn, the logarithm of the mean, is convex, and has the gradient E[m | y_t]/s_t²: the
+    denoised image, in the range of the images. The reference keeps chains there, and by the convexity no curvature of
+    the conditional is above 1/narrowest². The scale g_t = 100/s_t² gives an untrained network such gradients.
+
+    Args:
+        network: the network of each level, an `nn.Module` with the method ``at`` (`LevelledNetwork`).
+        ladder: of the noise levels.
+        precision: arithmetic of the networks, ``"float32"`` or ``"bfloat16"``.
+
+    Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021.
+    """
+
+    def __init__(self, network: LevelledNetwork, ladder: Ladder, precision: str = "float32"):
+        super().__init__()
+        self.network = network
+        self.ladder = ladder
+        self.precision = precision
+
+    def at(self, t: int) -> Descriptor:
+        """The descriptor of y_t, whose `log_density` is f(·, t), 0 ≤ t < T."""
+        return Descriptor(self.network.at(t), self.ladder.spread(t), self.scale(t), self.precision)
+
+    def scale(self, t: int) -> float:
+        """g_t, 0 ≤ t < T."""
+        return GAIN / self.ladder.spread(t) ** 2
