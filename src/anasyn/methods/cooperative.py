@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from .density import DensitySettings, build_descriptor
-from .latent import LatentSettings, build_generator
+from .latent import LatentSettings, build_generator, generator_width_for, latent_dim_for
 from .method import Latents, Method
 from .settings import Scale, setting
 
@@ -56,8 +56,8 @@ class CooperativeSettings(DensitySettings):
             batch_size=batch,
             num_steps=30,
             width=128 if n <= 1000 else 256,
-            generator_width=256 if n <= 20_000 else 384,
-            latent_dim=2 if n <= 25 else 8 if n <= 100 else 100 if n <= 20_000 else 128,
+            generator_width=generator_width_for(n),
+            latent_dim=latent_dim_for(n),
             scale=2 / self.step_size**2,
             iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 2000), 20_000),
         )

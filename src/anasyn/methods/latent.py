@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ..learning import LearnedNoise
     from ..models import Generator
 
-__all__ = ["LEARNED", "LatentSettings", "build_generator", "expansion", "learned_noise", "remarks"]
+__all__ = ["LEARNED", "LatentSettings", "build_generator", "expansion", "generator_width_for", "latent_dim_for",
+           "learned_noise", "remarks"]  # fmt: skip
 
 LEARNED = "learned"
 SIGMA = 0.3  # where σ is not learned, and from where it is learned
@@ -67,10 +68,10 @@ class LatentSettings(ChainSettings):
             batch_size=batch,
             # The network memorises a few images: learned from their residuals, σ would fall to its floor.
             sigma=LEARNED if hold_out else SIGMA,
-            latent_dim=2 if n <= 25 else 8 if n <= 100 else 100 if n <= 20_000 else 128,
+            latent_dim=latent_dim_for(n),
             # A chain that moves once an epoch has further to go than one that moves in every iteration.
             num_steps=3 if batch == n else 5,
-            width=256 if n <= 20_000 else 384,
+            width=generator_width_for(n),
             iterations=700 if batch == n else min(max(20 * math.ceil(n / batch), 700), 20_000),
         )
         if resolved.sigma == LEARNED and self.sigma_floor >= scale.spread:
@@ -85,6 +86,16 @@ class LatentSettings(ChainSettings):
             yield f"sigma is learned from the training images, {floor}"
         elif not self.hold_out:
             yield f"no image is held out to learn sigma from: it stays {self.sigma:g}"
+
+
+def latent_dim_for(num_images: int) -> int:
+    """The default d for a number of images."""
+    return 2 if num_images <= 25 else 8 if num_images <= 100 else 100 if num_images <= 20_000 else 128
+
+
+def generator_width_for(num_images: int) -> int:
+    """The default number of channels of the widest layer for a number of images."""
+    return 256 if num_images <= 20_000 else 384
 
 
 def build_generator(
