@@ -62,17 +62,17 @@ class LatentSettings(ChainSettings):
         hold_out = self.hold_out if self.hold_out is not None else 0.1 if scale.num_images >= FEWEST_SPLIT else 0.0
         split = replace(self, hold_out=hold_out)
         n = scale.num_images - split.num_held_out(scale.num_images)
-        batch = min(self.batch_size or (n if n <= 128 else 100), n)
+        batch = min(self.batch_size or (n if n <= 128 else 32), n)
         resolved = split.filled(
             scale,
             batch_size=batch,
             # The network memorises a few images: learned from their residuals, σ would fall to its floor.
             sigma=LEARNED if hold_out else SIGMA,
             latent_dim=latent_dim_for(n),
-            # A chain that moves once an epoch has further to go than one that moves in every iteration.
-            num_steps=3 if batch == n else 5,
+            # In the same time, more updates of the weights are worth more than more transitions between them.
+            num_steps=3 if batch == n else 2,
             width=generator_width_for(n),
-            iterations=700 if batch == n else min(max(20 * math.ceil(n / batch), 700), 20_000),
+            iterations=700 if batch == n else min(max(20 * math.ceil(n / batch), 2000), 60_000),
         )
         if resolved.sigma == LEARNED and self.sigma_floor >= scale.spread:
             expected = f"expected less than the pixels' own standard deviation, {scale.spread:.3g}"

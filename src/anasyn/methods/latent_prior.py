@@ -27,7 +27,7 @@ class LatentPriorSettings(LatentSettings):
     prior_step_size: float = setting(
         0.4, "step size of the prior's chains; the initial value if it is adapted", "chains", least=1e-6, most=1e3
     )
-    prior_rate: float = setting(0.001, "learning rate of the prior at the first iteration", "learning", above=0)
+    prior_rate: float = setting(0.0003, "learning rate of the prior at the first iteration", "learning", above=0)
 
 
 def build(settings: LatentPriorSettings, device: "torch.device") -> "LatentPriorLearner":
