@@ -17,7 +17,7 @@ from anasyn.evaluation import sliced_wasserstein
 from anasyn.evaluation.distance import nearest
 from anasyn.evaluation.swd import swd_levels
 from anasyn.learning import DescriptorLearner, GeneratorLearner
-from anasyn.methods import METHODS, Method, RecoverySettings, Scale, Settings
+from anasyn.methods import METHODS, DescriptorSettings, Method, RecoverySettings, Scale, Settings
 from anasyn.methods.build import build_learner
 from anasyn.methods.latent import LatentSettings
 from anasyn.methods.settings import choices_of, kinds_of
@@ -149,7 +149,12 @@ def recipes(draw: st.DrawFn, model: type[Settings]) -> Settings:
         chosen["reference_std"] = draw(st.floats(1e-6, 1e3))
         chosen["scale"] = draw(st.none() | st.floats(1e-6, 1e12))
         chosen["data_noise"] = draw(st.floats(0, 10))
-        chosen["chains_per_image"] = draw(st.integers(1, 3))
+        if issubclass(model, DescriptorSettings):
+            chosen["chains_per_image"] = draw(st.integers(1, 3))
+        else:
+            chosen["latent_dim"] = draw(st.none() | st.integers(1, 9))
+            chosen["generator_width"] = draw(st.integers(8, 20))
+            chosen["recall_steps"] = draw(st.integers(0, 2))
     return model(data="drawn-cats", **chosen)
 
 
@@ -170,15 +175,16 @@ def test_an_accepted_recipe_resolves_and_builds_a_learner(method: Method, data: 
     assert type(recipe)(**dataclasses.asdict(recipe)) == recipe
     learner = build_learner(method, recipe, torch.device("cpu"))
     like = torch.zeros(2, *recipe.shape)
+    learner.begin(like, 2, rng=derive(0, "chains"))
     with torch.no_grad():
         if method.infer:
-            assert learner.model(torch.zeros(2, learner.model.latent_dim)).shape == like.shape
-        elif method.recover:
+            model, z = method.infer(learner)
+            assert model(z).shape == like.shape
+        if method.synthesise:
+            assert method.synthesise(learner).model(like).shape == (2,)
+        if method.recover:
             bottom, top = learner.model.at(0), learner.model.at(recipe.levels - 1)
             assert bottom(like).shape == top(like).shape == (2,)
-        else:
-            assert learner.model(like).shape == (2,)
-    learner.begin(like, 2, rng=derive(0, "chains"))
     assert learner.chains.step_sizes.shape == (2 * getattr(recipe, "chains_per_image", 1),)
 
 

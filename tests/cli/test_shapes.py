@@ -12,7 +12,11 @@ from .small import SMALL
 
 pytestmark = pytest.mark.usefixtures("coarse_distances")
 
-MODELS = ["generator", "descriptor", "cooperative"]
+MODELS = {  # with the settings of a small, short run
+    "generator": (*SMALL, "--iterations", 2, "--quiet"),
+    "descriptor": (*SMALL, "--iterations", 2, "--quiet"),
+    "cooperative": (*SMALL, "--iterations", 2, "--quiet", "--generator-width", 8),
+}
 FEW = "warning: density and neighbourhood_coverage left out: 4 images, at least 6 needed\n"
 
 
@@ -34,7 +38,7 @@ def shape_of(file: Path) -> tuple[int, ...]:
 @pytest.mark.parametrize("recipe", MODELS)
 def test_rectangles_from_learning_to_the_figures(recipe: str, command: Command, tmp_path: Path) -> None:
     data, run = drawn(tmp_path / "data"), tmp_path / "run"
-    learn = ("learn", recipe, "--data", data, "--out", run, *SMALL, "--iterations", 2, "--quiet", "--size", "24x16")
+    learn = ("learn", recipe, "--data", data, "--out", run, *MODELS[recipe], "--size", "24x16")
     assert command(*learn).status == 0
     assert json.loads((run / "config.json").read_text())["settings"]["size"] == "24x16"
     assert command(*learn) == (0, f"{run / 'figures'}\n", "")  # the same size again
@@ -73,7 +77,7 @@ def test_grey_images_are_learned_as_one_channel(
     no_figures: None,
 ) -> None:  # fmt: skip
     data, run = drawn(tmp_path / "data", grey=grey), tmp_path / "run"
-    learn = ("learn", recipe, "--data", data, "--out", run, *SMALL, "--iterations", 2, "--quiet", *options)
+    learn = ("learn", recipe, "--data", data, "--out", run, *MODELS[recipe], *options)
     for _ in range(2):  # the same command again
         done = command(*learn)
         assert (done.status, done.err) == (0, "")
@@ -85,7 +89,7 @@ def test_grey_images_are_learned_as_one_channel(
 @pytest.mark.parametrize("recipe", MODELS)
 def test_grey_images_are_evaluated_and_reported(recipe: str, command: Command, tmp_path: Path) -> None:
     data, run = drawn(tmp_path / "data", grey=4), tmp_path / "run"
-    learn = ("learn", recipe, "--data", data, "--out", run, *SMALL, "--iterations", 2, "--quiet")
+    learn = ("learn", recipe, "--data", data, "--out", run, *MODELS[recipe])
     for arguments in (learn, ("evaluate", run)):  # figures and a report are written at the end of learning
         done = command(*arguments)
         assert done.status == 0, arguments
@@ -97,7 +101,7 @@ def test_class_folders_keep_their_classes(recipe: str, command: Command, tmp_pat
     data, run = tmp_path / "data", tmp_path / "run"
     for name in ("tiger", "lion"):
         drawn(data / name, num=2)
-    learn = ("learn", recipe, "--data", data, "--out", run, *SMALL, "--iterations", 2, "--quiet")
+    learn = ("learn", recipe, "--data", data, "--out", run, *MODELS[recipe])
     assert command(*learn).status == 0
     listing = json.loads((run / "data.json").read_text())
     assert listing["labels"] == ["lion", "lion", "tiger", "tiger"]
