@@ -19,13 +19,6 @@ SMALL = ("--size", "16", "--width", "8", "--prior-width", "8", "--num-steps", "2
          "--precision", "float32", "--batch-size", "5", "--hold-out", "0.2", "--sigma", "learned")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "cats"
-    assert main(["data", "draw", "drawn-cats", str(folder), "--num", "12", "--size", "16"]) == 0
-    return folder
-
-
 def learn(cats: Path, out: Path, *more: str) -> int:
     """With a constant learning rate, which does not depend on the number of iterations."""
     return main(

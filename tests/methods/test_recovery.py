@@ -18,13 +18,6 @@ SMALL = ("--size", "16", "--width", "8", "--num-steps", "2", "--levels", "3", "-
          "--batch-size", "5", "--largest-noise", "10")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "cats"
-    assert main(["data", "draw", "drawn-cats", str(folder), "--num", "12", "--size", "16"]) == 0
-    return folder
-
-
 def learn(cats: Path, out: Path, *more: str) -> int:
     """With a constant learning rate, which does not depend on the number of iterations."""
     return main(["learn", "recovery", "--data", str(cats), *SMALL, "--schedule", "constant", "--out", str(out), *more])

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from anasyn.cli import main
-from anasyn.data import draw_cats, drawn_factors, save_image
 from anasyn.recipes import RECIPES
 from anasyn.run import Run
 
@@ -24,14 +23,6 @@ def _known() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "ppca", ppca.RECIPE)
         yield
-
-
-@pytest.fixture(scope="module")
-def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cats")
-    for number, image in enumerate(draw_cats(drawn_factors(12), 16)):
-        save_image(folder / f"{number:02d}.png", image)
-    return folder
 
 
 def learn(cats: Path, out: Path, *more: str) -> None:
