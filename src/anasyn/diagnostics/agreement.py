@@ -26,17 +26,21 @@ class Agreement:
     @property
     def same(self) -> bool:
         """Whether chains from the data and from the learner's starts are not told apart."""
-        return self.data_start >= LEVEL / 3
+        return not _told_apart(self.data_start)
 
     def reasons(self) -> Iterator[str]:
         """The results in words."""
         found = {"the data and the starts": self.data_start, "the data and noise": self.data_noise}
         for starts, p in (found | {"the starts and noise": self.start_noise}).items():
-            result = "not told apart" if p >= LEVEL / 3 else "told apart"
+            result = "told apart" if _told_apart(p) else "not told apart"
             yield (
                 f"after ten training lengths, chains from {starts} are {result} by a two-sample test (p = {p:.2g}; "
                 f"the energy distance of random features, level {LEVEL:.0%} for three tests)"
             )
+
+
+def _told_apart(p: float) -> bool:
+    return p < LEVEL / 3
 
 
 def agreement(from_data: Tensor | None, from_starts: Tensor | None, from_noise: Tensor | None) -> Agreement:

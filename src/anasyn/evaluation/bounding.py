@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from ..learning import draw_prior
 from ..models import Generator
 from ..processor import frozen
 from ..rng import derive, standard_normal
-from .evaluate import Measure, evenly
+from .evaluate import Measure, as_measure, evenly
 from .laplace import num_gradients
 from .likelihood import (
     CHAINS_AT_ONCE,
@@ -201,10 +202,7 @@ def evaluate_likelihood(
     sides = f"lower {simulated.lower.mean():.2f}, upper {simulated.upper.mean():.2f}"
     noise = "uniform noise of one grey level added"
 
-    def measure(value: Tensor, protocol: str) -> Measure:
-        known: Measure = {"value": value.double().mean().item(), "protocol": protocol}
-        return known | {"warning": untrusted} if untrusted else known
-
+    measure = partial(as_measure, warning=untrusted)
     return {
         "log_likelihood": measure(
             found.value,

@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from ..models import Descriptor
 from ..processor import frozen
 from ..rng import derive, standard_normal
 from .bounding import WIDEST, Progress
-from .evaluate import Measure, evenly
+from .evaluate import Measure, as_measure, evenly
 from .likelihood import bits_per_dimension, dequantise
 from .normalizer import NormalizerBracket, bracket_normalizer
 
@@ -103,10 +104,7 @@ def evaluate_descriptor_likelihood(
     noise = f"uniform noise of one grey level{f' and normal noise {data_noise:g}' if data_noise else ''} added"
     over = f"over {len(images)} of the {len(pixels):,} {what}, {noise}"
 
-    def measure(value: Tensor, protocol: str) -> Measure:
-        known: Measure = {"value": value.double().mean().item(), "protocol": protocol}
-        return known | {"warning": untrusted} if untrusted else known
-
+    measure = partial(as_measure, warning=untrusted)
     return {
         "log_normalizer": measure(
             found.lower, f"Lower bound of log Z, p(Y) = exp[f(Y)] N(Y; 0, {s:g}² I)/Z, in nats: {how}.{verdict}"

@@ -24,6 +24,7 @@ from .swd import sliced_wasserstein, swd_levels
 __all__ = [
     "Measure",
     "against",
+    "as_measure",
     "evaluate_chains",
     "evaluate_inference",
     "evaluate_proposals",
@@ -72,14 +73,14 @@ def evaluate_inference(
         inferred = infer(model, as_float(chosen.to(device)), rng=derive(seed, f"evaluate {name}", device=device))
         how = f"over {which}, z newly inferred by MALA from the best of {NUM_STARTS} cold starts (seed {seed})"
         protocol = f"Mean squared error of f(z) per pixel and channel in [−1, 1], mean {how}."
-        measures[f"{name}_mse"] = _measure(inferred.mse, protocol)
+        measures[f"{name}_mse"] = as_measure(inferred.mse, protocol)
         protocol = f"Peak signal-to-noise ratio of f(z) in dB for a range of 2, mean {how}."
-        measures[f"{name}_psnr"] = _measure(psnr(inferred.mse), protocol)
+        measures[f"{name}_psnr"] = as_measure(psnr(inferred.mse), protocol)
         if name == "training":
             z = inferred.z
-            measures["z_max"] = _measure(z.abs().max(), f"Largest |z_k| of any coordinate {how}.")
+            measures["z_max"] = as_measure(z.abs().max(), f"Largest |z_k| of any coordinate {how}.")
             protocol = f"Mean square of z per dimension, 1 under N(0, I), mean {how}."
-            measures["z_mean_square"] = _measure(z**2, protocol)
+            measures["z_mean_square"] = as_measure(z**2, protocol)
     return measures
 
 
@@ -117,8 +118,8 @@ def evaluate_chains(
     synthesized = torch.cat(positions)
     what = f"{len(starts)} images synthesised by a new chain of {num_steps} transitions each (seed {seed})"
     measures = {
-        "acceptance_rate": _measure(torch.cat(rates), f"Mean acceptance rate of {what}."),
-        "pixel_max": _measure(synthesized.abs().max(), f"Largest |pixel| of {what}, before clamping to [−1, 1]."),
+        "acceptance_rate": as_measure(torch.cat(rates), f"Mean acceptance rate of {what}."),
+        "pixel_max": as_measure(synthesized.abs().max(), f"Largest |pixel| of {what}, before clamping to [−1, 1]."),
     }
     return measures, to_uint8(synthesized), what
 
@@ -145,9 +146,9 @@ def against(
     error = "Mean squared error in [−1, 1] of the nearest of"
     saturated = f"Share of values with |value| > {SATURATED} of {what}; {saturated_share(chosen):.2g} of {which}."
     measures = {
-        "coverage_mse": _measure(coverage(chosen, samples), f"{error} {what}, mean over {which}."),
-        "nearest_training_mse": _measure(nearest_training(samples, chosen), f"{error} {which}, mean over {what}."),
-        "saturated_share": _measure(saturated_share(samples), saturated),
+        "coverage_mse": as_measure(coverage(chosen, samples), f"{error} {what}, mean over {which}."),
+        "nearest_training_mse": as_measure(nearest_training(samples, chosen), f"{error} {which}, mean over {what}."),
+        "saturated_share": as_measure(saturated_share(samples), saturated),
         "swd": _swd(samples, what, chosen, which, seed),
     }
     space = space or feature_space("random", (images.shape[1], images.shape[2], images.shape[3]))
@@ -172,7 +173,7 @@ def _swd(samples: Tensor, what: str, images: Tensor, which: str, seed: int) -> M
     levels = min(3, swd_levels(min(images.shape[2:])))
     scale = f"mean over {levels} level{'s' if levels > 1 else ''} of the pyramid"
     protocol = f"Sliced Wasserstein distance × 10³ of 7 × 7 patches, {scale}, between {what} and {which}."
-    return _measure(sliced_wasserstein(samples, images, levels=levels, seed=seed).mean, protocol)
+    return as_measure(sliced_wasserstein(samples, images, levels=levels, seed=seed).mean, protocol)
 
 
 def _in_features(x: Tensor, what: str, y: Tensor, which: str, space: str, prefix: str = "") -> dict[str, Measure]:
@@ -184,20 +185,20 @@ def _in_features(x: Tensor, what: str, y: Tensor, which: str, space: str, prefix
         kid = kernel_distance(x, y)
         protocol = f"Kernel distance (KID): squared maximum mean discrepancy, kernel (x·y/d + 1)³, of {where}. "
         protocol += "Estimated without bias, 0 on average for the same distribution; standard error by the jackknife."
-        measures["kid"] = _measure(kid.value, protocol) | {"standard_error": kid.standard_error}
+        measures["kid"] = as_measure(kid.value, protocol) | {"standard_error": kid.standard_error}
     if _enough("precision and recall", prefix, min(m, n), K_PRECISION + 1):
         precision, recall = precision_recall(x, y, k=K_PRECISION)
         ball = f"within the distance to its {K_PRECISION}rd nearest neighbour among the"
-        measures["precision"] = _measure(precision, f"Share of samples that some image has {ball} images: {where}.")
-        measures["recall"] = _measure(recall, f"Share of images that some sample has {ball} samples: {where}.")
+        measures["precision"] = as_measure(precision, f"Share of samples that some image has {ball} images: {where}.")
+        measures["recall"] = as_measure(recall, f"Share of images that some sample has {ball} samples: {where}.")
     if _enough("density and neighbourhood_coverage", prefix, n, K_DENSITY + 1):
         density, covered = density_coverage(x, y, k=K_DENSITY)
         ball = f"within the distance to its {K_DENSITY}th nearest neighbour among the images"
         protocol = f"Samples that an image has {ball}, relative to those expected of the same distribution: {where}."
-        measures["density"] = _measure(density, protocol)
+        measures["density"] = as_measure(density, protocol)
         expected = f"{expected_coverage(m, n, K_DENSITY):.3f} expected of the same distribution"
         protocol = f"Share of images that have a sample {ball}, {expected}: {where}."
-        measures["neighbourhood_coverage"] = _measure(covered, protocol)
+        measures["neighbourhood_coverage"] = as_measure(covered, protocol)
     return {f"{prefix}{name}": measure for name, measure in measures.items()}
 
 
@@ -222,7 +223,7 @@ def _of_copies(x: Tensor, what: str, images: Tensor, held_out: Tensor, space: Fe
         meaning = f"The samples lie farther from the training images than real images do: {pairs}."
     else:
         meaning = f"No sign that the samples copy training images: {pairs}."
-    return {"memorisation": _measure(found.z, protocol) | {"meaning": meaning}}
+    return {"memorisation": as_measure(found.z, protocol) | {"meaning": meaning}}
 
 
 def _enough(names: str, prefix: str, num: int, least: int) -> bool:
@@ -239,5 +240,7 @@ def _choose(images: Tensor, most: int, what: str) -> tuple[Tensor, str]:
     return images[evenly(n, most)].cpu(), f"{most} evenly spaced of the {n:,} {what}"
 
 
-def _measure(value: Tensor | float, protocol: str) -> Measure:
-    return {"value": torch.as_tensor(value, dtype=torch.float64).mean().item(), "protocol": protocol}
+def as_measure(value: Tensor | float, protocol: str, warning: str | None = None) -> Measure:
+    """The mean of a value as a measure, with a warning if there is one."""
+    measure: Measure = {"value": torch.as_tensor(value, dtype=torch.float64).mean().item(), "protocol": protocol}
+    return measure | {"warning": warning} if warning else measure

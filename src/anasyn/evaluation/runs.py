@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import mcmc
 from ..data import ImageSet, to_float, to_uint8
+from ..methods import Synthesis
 from ..rng import derive
 from ..run import Run
 from .bounding import FAST_SECONDS, SECONDS, Progress, evaluate_likelihood
@@ -57,11 +59,14 @@ def evaluate(
     measures: dict[str, Measure] = {}
     if method.infer:
         measures |= evaluate_inference(method.infer(learner).model, pixels, others, seed=seed)
-    if method.synthesise:
-        synthesis = method.synthesise(learner)
-        index = evenly(len(images), MAX_SYNTHESIZED)
-        rng = derive(seed, "evaluate starts", device=device)
-        kernel, starts = synthesis.first_chains(index.to(device), to_float(pixels[index].to(device)), rng)
+    synthesis = method.synthesise(learner) if method.synthesise else None
+
+    def first_chains(synthesis: Synthesis, index: Tensor, purpose: str) -> tuple[mcmc.Kernel, Tensor]:
+        rng = derive(seed, purpose, device=device)
+        return synthesis.first_chains(index.to(device), to_float(pixels[index].to(device)), rng)
+
+    if synthesis:
+        kernel, starts = first_chains(synthesis, evenly(len(images), MAX_SYNTHESIZED), "evaluate starts")
         found, samples, what = evaluate_chains(synthesis.model, kernel, synthesis.num_steps, starts, seed=seed)
         measures |= found
         if method.revise:
@@ -81,11 +86,9 @@ def evaluate(
         measures |= evaluate_likelihood(
             method.likelihood(learner), chosen, which, seed=seed, seconds=seconds, progress=progress
         )
-    elif method.synthesise:
-        synthesis = method.synthesise(learner)
+    elif synthesis:
         index = torch.arange(NUM_CHAINS) * len(images) // NUM_CHAINS  # evenly spaced, or repeated if they are few
-        rng = derive(seed, "evaluate long starts", device=device)
-        kernel, starts = synthesis.first_chains(index.to(device), to_float(pixels[index].to(device)), rng)
+        kernel, starts = first_chains(synthesis, index, "evaluate long starts")
         measures |= evaluate_descriptor_likelihood(
             synthesis.model,
             kernel,

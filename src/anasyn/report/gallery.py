@@ -35,6 +35,7 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
     """
     folder, method, seed = run.path / "figures", run.method, run.settings.seed
     folder.mkdir(exist_ok=True)
+    device = next(learner.model.parameters()).device
     drawn = {
         "training.png": figures.grid_figure(images.pixels, "training images"),
         "loss.png": figures.loss_figure(run.metrics()),
@@ -44,18 +45,16 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
     if method.infer:
         latents = method.infer(learner)
         run.save_latents(latents.z)
-        samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=latents.z.device))
+        samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=device))
         drawn |= _inference_figures(latents, samples, images)
     if method.synthesise:
         # Chains that start from proposals belong to no image.
         drawn |= _synthesis_figures(method.synthesise(learner), images, seed, paired=method.revise is None)
     if method.revise:
-        rng = derive(seed, "figures", device=next(learner.model.parameters()).device)
-        pairs = method.revise(learner, PAIRS, None, rng)
+        pairs = method.revise(learner, PAIRS, None, derive(seed, "figures", device=device))
         drawn["revisions.png"] = figures.revisions_figure(*map(to_uint8, pairs))
     if not (method.infer or method.synthesise):
-        rng = derive(seed, "figures", device=next(learner.model.parameters()).device)
-        samples = to_uint8(method.sample(learner, 64, lambda: images, rng))
+        samples = to_uint8(method.sample(learner, 64, lambda: images, derive(seed, "figures", device=device)))
         drawn["samples.png"] = figures.grid_figure(samples, "samples")
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
