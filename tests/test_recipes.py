@@ -63,7 +63,18 @@ EXPLICIT: dict[str, Any] = {
     "recipe",
     [
         GeneratorSettings(**EXPLICIT, latent_dim=5, sigma=0.2),
-        DescriptorSettings(**EXPLICIT, scale=7.0, start="uniform"),
+        DescriptorSettings(
+            **EXPLICIT,
+            reference="fitted",
+            components=3,
+            kernel="hmc",
+            step_size=0.2,
+            scale=7.0,
+            start="uniform",
+            chains_per_image=2,
+            learning_rate=0.1,
+            data_noise=0.2,
+        ),
         LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7),
         CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
         RecoverySettings(**EXPLICIT, levels=4, smallest_noise=0.1),
@@ -85,6 +96,23 @@ def test_what_follows_from_the_images_and_the_processor() -> None:
     assert dims == sorted(dims, key=int)
     assert DescriptorSettings(step_size=0.1).resolve(scale(9)).scale == pytest.approx(200)
     assert [DescriptorSettings(kernel=k).resolve(scale(9)).start for k in ("langevin", "mala")] == ["mean", "data"]
+
+
+def test_the_reference_of_a_descriptor_follows_from_the_number_of_images_unless_its_chains_are_chosen() -> None:
+    def resolved(n: int, **asked: Any) -> tuple[str, str, str]:
+        settings = DescriptorSettings(**asked).resolve(scale(n))
+        return settings.reference, settings.kernel, settings.start
+
+    short_run, convergent = ("isotropic", "langevin", "mean"), ("fitted", "mala", "persistent")
+    assert [resolved(n) for n in (2, 7, 32)] == [short_run] * 3
+    assert [resolved(n) for n in (33, 900, 10_000)] == [convergent] * 3
+    assert resolved(2, reference="fitted") == convergent
+    assert resolved(900, reference="isotropic") == resolved(900, start="mean") == short_run
+    assert resolved(900, kernel="langevin") == resolved(900, temperature=0.5) == short_run
+    assert resolved(900, kernel="hmc") == ("fitted", "hmc", "persistent")
+    settings = RECIPES["descriptor-convergent"].settings
+    assert isinstance(settings, DescriptorSettings)
+    assert [settings.resolve(scale(n)).components for n in (2, 7, 900)] == [1, 6, 256]
 
 
 def test_the_course_s_numbers() -> None:
@@ -143,7 +171,7 @@ def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond_does(model: type[Se
         ({"sigma": "x"}, "sigma: expected learned, or a finite number at least 1e-06 and at most 1000, got 'x'"),
         ({"sigma": float("nan")}, "sigma: expected learned, or a finite number .*, got nan"),
         ({"data": 3}, "data: expected str, got 3"),
-        ({"kernel": None}, "kernel: expected one of langevin, mala, hmc, got None"),
+        ({"kernel": None}, "kernel: expected one of auto, langevin, mala, hmc, got None"),
         ({"kernel": "mala", "temperature": 0.5}, "temperature: only kernel langevin .* mala, got 0.5"),
         ({"kernel": "hmc", "temperature": 2}, "temperature: only kernel langevin"),
     ],

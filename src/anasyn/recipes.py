@@ -43,6 +43,16 @@ RECIPES: dict[str, Recipe] = {method.name: Recipe(method, method.about, method.s
         "seven photographs of egrets, new egrets in the colours of each",
         DescriptorSettings(data="egret", fit="stretch", size=64),
     ),
+    "descriptor-convergent": Recipe(
+        DESCRIPTOR,
+        "a descriptor that is a density, for any number of images: its long chains stay among them",
+        DescriptorSettings(reference="fitted"),
+    ),
+    "egret-convergent": Recipe(
+        DESCRIPTOR,
+        "egret, learned as a density",
+        DescriptorSettings(data="egret", fit="stretch", size=64, reference="fitted"),
+    ),
     # The demonstration should not take longer than somebody waits who has just cloned the repository.
     "drawn-cats": Recipe(
         GENERATOR,

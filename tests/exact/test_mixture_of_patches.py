@@ -88,8 +88,11 @@ def test_the_bracket_holds_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("where", "edits"),
     [
-        ("descriptor_likelihood:evaluate_descriptor_likelihood", {"(2 * s**2)": "s**2"}),
-        ("descriptor_likelihood:evaluate_descriptor_likelihood", {"- dimension / 2 *": "+ dimension / 2 *"}),
+        (
+            "descriptor_likelihood:evaluate_descriptor_likelihood",
+            {"-model.reference_energy": "-2 * model.reference_energy"},
+        ),
+        ("descriptor_likelihood:evaluate_descriptor_likelihood", {"- model.log_ref": "+ model.log_ref"}),
         ("descriptor_likelihood:evaluate_descriptor_likelihood", {"- found.upper\n": "+ found.upper\n"}),
         ("normalizer:bracket_normalizer", {"-reverse.value": "reverse.value"}),
         ("normalizer:bracket_normalizer", {"chains.reverse(ends)": "chains.reverse(draws)"}),

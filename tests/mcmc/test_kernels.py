@@ -8,6 +8,8 @@ from torch import Tensor
 
 from anasyn import mcmc
 
+from ..planting import plant
+
 FLOAT = torch.float64
 
 
@@ -278,3 +280,66 @@ def test_unadjusted_dynamics_tell_that_they_left():
     assert (info.divergent >= left).all()
     assert not info.divergent.all()
     assert ((info.acceptance_rate >= 0) & (info.acceptance_rate <= 1)).all()
+
+
+class Diagonal:
+    """A preconditioner L = diag(scales) Q, with a rotation Q, so that Lᵀ is not L."""
+
+    def __init__(self, scales: Tensor) -> None:
+        dim = len(scales)
+        rotation = torch.linalg.qr(torch.randn(dim, dim, generator=rng(9), dtype=scales.dtype))[0]
+        self.matrix = scales[:, None] * rotation
+
+    def color(self, x: Tensor) -> Tensor:
+        return x @ self.matrix.T
+
+    def color_transposed(self, gradient: Tensor) -> Tensor:
+        return gradient @ self.matrix
+
+
+PRECONDITIONED = {
+    "langevin": lambda move: mcmc.Langevin(0.3, 1.7, move),
+    "mala": lambda move: mcmc.MALA(0.4, move),
+    "hmc": lambda move: mcmc.HMC(0.3, 3, move),
+}
+
+
+def check_preconditioned(make) -> None:
+    move = Diagonal(torch.tensor([0.1, 1.0, 30.0], dtype=torch.float64))
+
+    def log_density(y: Tensor) -> Tensor:
+        z = y / torch.tensor([0.1, 1.0, 30.0], dtype=torch.float64)
+        return -(z**2).sum(1) / 2 - (z**4).sum(1) / 4
+
+    x = torch.randn(50, 3, generator=rng(1), dtype=torch.float64)
+    plain, plain_info = mcmc.run(make(None), lambda x: log_density(move.color(x)), x, num_steps=8, rng=rng(2))
+    state, info = mcmc.run(make(move), log_density, move.color(x), num_steps=8, rng=rng(2))
+    torch.testing.assert_close(state.position, move.color(plain.position))
+    torch.testing.assert_close(move.color_transposed(state.gradient), plain.gradient)
+    torch.testing.assert_close(info.acceptance_rate, plain_info.acceptance_rate)
+    assert 0.1 < info.acceptance_rate.mean() < 0.999
+
+
+@pytest.mark.parametrize("make", PRECONDITIONED.values(), ids=PRECONDITIONED.keys())
+def test_a_preconditioned_kernel_is_the_plain_one_in_other_coordinates(make):
+    check_preconditioned(make)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "where", "edits"),
+    [
+        ("mala", "langevin:propose", {"preconditioner.color_transposed(gradient)": "gradient"}),
+        ("langevin", "langevin:propose", {"preconditioner.color(drift": "(drift"}),
+        (
+            "mala",
+            "langevin:propose",
+            {"color_transposed(preconditioner, gradient + new_gradient)": "gradient + new_gradient"},
+        ),
+        ("hmc", "hmc:leapfrog", {"color(preconditioner, momentum)": "momentum"}),
+        ("hmc", "hmc:leapfrog", {"color_transposed(preconditioner, gradient)": "gradient"}),
+    ],
+)
+def test_planted_faults_in_preconditioning_are_caught(monkeypatch, kernel, where, edits):
+    plant(monkeypatch, f"anasyn.mcmc.{where}", edits)
+    with pytest.raises(AssertionError):
+        check_preconditioned(PRECONDITIONED[kernel])

@@ -24,8 +24,9 @@ from anasyn.run import Run, advance, session
 ITERATIONS = 30
 CAUSES = ("nan", "inf", "z has left", "left the data's range", "grown past", "acceptance_rate below", "times its first",
           "weights are not finite")  # fmt: skip
-MODELS = ["generator", "descriptor", "latent-prior", "cooperative", "recovery"]
-QUICK = [("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3),  # rolled back, well, well, stopped
+MODELS = ["generator", "descriptor", "descriptor-convergent", "latent-prior", "cooperative", "recovery"]
+QUICK = [("descriptor-convergent", 0), ("descriptor-convergent", 1),
+         ("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3),  # rolled back, well, well, stopped
          ("latent-prior", 0), ("latent-prior", 1), ("cooperative", 0), ("cooperative", 1), ("recovery", 1)]  # fmt: skip
 SET = dict.fromkeys(MODELS, "drawn-cats") | {"descriptor": "drawn-egrets"}
 
@@ -79,6 +80,14 @@ def settings(model: str, number: int) -> Settings:
     elif model == "recovery":
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
         recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8))
+    elif model == "descriptor-convergent":
+        recipe = DescriptorSettings(
+            **common,
+            reference="fitted",
+            components=rng.randint(0, 20),
+            scale=between(0.1, 1000),
+            data_noise=between(0.01, 1),
+        )
     else:
         starts = ["auto", "mean", "reference", "uniform", "data", "persistent"]
         recipe = DescriptorSettings(**common, reference_std=between(0.01, 3), start=rng.choice(starts))

@@ -28,6 +28,11 @@ class Agreement:
         """Whether chains from the data and from the learner's starts are not told apart."""
         return not _told_apart(self.data_start)
 
+    @property
+    def forgotten(self) -> bool:
+        """Whether chains from the data and from the model's reference are not told apart."""
+        return not _told_apart(self.data_noise)
+
     def reasons(self) -> Iterator[str]:
         """The results in words."""
         found = {"the data and the starts": self.data_start, "the data and noise": self.data_noise}

@@ -13,6 +13,7 @@ from .. import mcmc
 from ..data import as_float, to_uint8
 from ..evaluation import sliced_wasserstein, swd_levels
 from ..mcmc import mean_image
+from ..mcmc.kernel import color
 from ..models import Descriptor
 from ..processor import frozen
 from ..rng import standard_normal
@@ -108,7 +109,7 @@ def diagnose_descriptor(
         records: the numbers of the iterations, as `Run.metrics` gives them, for their ``energy_gap``; may be empty.
         names: of the images; None for their indices.
         num_images: size of the whole set, if ``images`` are an evenly spaced part of it.
-        data_noise: standard deviation of the noise that learning adds to the images, and which is added here too.
+        data_noise: of the noise that learning adds to the images (`Descriptor.observe`), and which is added here too.
         proposed: whether the starts are the proposals of a generator that learns from the descriptor.
         rng: on the model's device.
 
@@ -124,10 +125,10 @@ def diagnose_descriptor(
     step_size = torch.as_tensor(kernel.step_size, dtype=torch.float32, device=device).expand(len(images))
     temperature = kernel.temperature if isinstance(kernel, mcmc.Langevin) else 1.0
     clean, starts = as_float(images.to(device)), as_float(starts.to(device))
-    data = clean + data_noise * standard_normal(clean, rng)
+    data = model.observe(clean, data_noise, rng)
     watched = watch(model, kernel.with_step_size(step_size.repeat(2)), num_steps, torch.cat([data, starts]), rng)
     with frozen(model):
-        noise = mcmc.reference_noise(model.reference_std)(clean, rng)
+        noise = model.draw_reference(clean, rng)
         num_long = FRAMES[-1] * num_steps
         state, _ = mcmc.run(kernel.with_step_size(step_size), model.log_density, noise, num_steps=num_long, rng=rng)
     from_noise = to_uint8(state.position) if state.position.isfinite().all() else None
@@ -142,7 +143,7 @@ def diagnose_descriptor(
         """The data after that many training lengths of the kernel's noise without a density."""
         transitions = num_steps * lengths * gradients_per_step(kernel)
         scale = (step_size * (temperature * transitions) ** 0.5).view(-1, 1, 1, 1)
-        return to_uint8(data + scale * standard_normal(data, rng))
+        return to_uint8(data + scale * color(kernel.preconditioner, standard_normal(data, rng)))
 
     missing = len(FRAMES) - len(watched.frames)  # after a chain was no longer finite
     swd = [[distance(half) for half in frame.chunk(2)] for frame in watched.frames] + [[math.inf, math.inf]] * missing
@@ -171,9 +172,9 @@ def diagnose_descriptor(
     )
     steins = watched.steins + [(Stein(math.nan, math.nan),) * 2] * missing
     steins_long = (steins[-1][0].ratio, steins[-1][1].ratio)
-    verdict, reasons = judge(distances, steins_long, same=agree.same, proposed=proposed)
+    verdict, reasons = judge(distances, steins_long, same=agree.same, forgotten=agree.forgotten, proposed=proposed)
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
-    added = f" with noise {data_noise:g}, as in learning," if data_noise else ""
+    added = f" with noise {data_noise:g}, as in learning" if data_noise else ""
     protocol = (
         f"{which} images; chains of {num_long} transitions, {FRAMES[-1]} training lengths, with the learned weights, "
         f"from the data{added}, from the learner's starts and from noise; distances are the sliced Wasserstein "

@@ -10,7 +10,7 @@ from .recovery import RecoveryDiagnosis, diagnose_recovery
 
 __all__ = ["diagnose"]
 
-MAX_IMAGES = 16  # whose synthesis is diagnosed, with two chains each
+MAX_IMAGES = 32
 
 
 def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis | None, RecoveryDiagnosis | None]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import mcmc
 from ..models import Descriptor
 from ..processor import frozen
-from ..rng import derive, standard_normal
+from ..rng import derive
 from .bounding import WIDEST, Progress
 from .evaluate import Measure, as_measure, evenly
 from .likelihood import bits_per_dimension, dequantise
@@ -40,7 +40,7 @@ def evaluate_descriptor_likelihood(
 ) -> dict[str, Measure]:
     """log Z with its bracket, the log-likelihood and bits per dimension; a warning with all if one is due.
 
-        log p(Y) = f(Y) − log Z + log N(Y; 0, s² I),   log Z from annealed importance sampling between N(0, s² I) and p
+        log p(Y) = f(Y) − log Z + log p₀(Y),   log Z from annealed importance sampling between the reference p₀ and p
 
     The forward chains bound log Z from below. The reverse chains bound it from above if they start at draws from p:
     here the ends of chains of `LENGTHS` training lengths from the learner's starts. log p(Y) is stated with the upper
@@ -53,19 +53,19 @@ def evaluate_descriptor_likelihood(
         starts: where the learner's chains start, (`NUM_CHAINS`, c, H, W) in [−1, 1].
         pixels: uint8 (n, c, H, W).
         what: these images in words, such as ``"held-out images"``.
-        data_noise: standard deviation of the noise that learning adds to the images: p is the density of their sum.
+        data_noise: of the noise that learning adds to the images (`Descriptor.observe`): p is the density of their sum.
         seed: determines every random number, but not the number of temperatures, which depends on the machine's speed.
         seconds: a budget of time, from which the number of temperatures follows.
         progress: called after every transition.
     """
     device = next(model.parameters()).device
     rng = derive(seed, "evaluate normaliser", device=device)
-    s, dimension = model.reference_std, starts[0].numel()
+    dimension = starts[0].numel()
     images = dequantise(pixels[evenly(len(pixels), MAX_IMAGES)].to(device), rng)
-    images = images + data_noise * standard_normal(images, rng)
+    images = model.observe(images, data_noise, rng)
 
     def reference(y: Tensor) -> Tensor:
-        return -(y**2).sum(tuple(range(1, y.dim()))) / (2 * s**2)
+        return -model.reference_energy(y)
 
     with frozen(model):
         began = time.perf_counter()
@@ -84,30 +84,32 @@ def evaluate_descriptor_likelihood(
         found = bracket_normalizer(
             model.log_density,
             reference,
-            s * standard_normal(starts.new_empty(NUM_CHAINS + NUM_PILOTS, *starts.shape[1:]), rng),
+            model.draw_reference(starts.new_empty(NUM_CHAINS + NUM_PILOTS, *starts.shape[1:]), rng),
             state.position,
+            kernel=mcmc.MALA(1.0, model.reference) if model.reference else mcmc.MALA(model.reference_std),
             num_temperatures=temperatures,
             rng=rng,
             progress=tick,
         )
         log_ratio = torch.cat([model(batch) for batch in images.split(64)])
-    gaussian = reference(images) - dimension / 2 * math.log(2 * math.pi * s**2)
+        gaussian = reference(images) - model.log_reference_normalizer(dimension)
     log_likelihood = (log_ratio + gaussian).double() - found.upper
 
     untrusted = warning(found)
+    p0 = "the Gaussian N(m, C) fitted to the images" if model.reference else f"N(0, {model.reference_std:g}² I)"
     how = (
-        f"annealed importance sampling between N(0, {s:g}² I) and p, {NUM_CHAINS} chains of {temperatures} "
+        f"annealed importance sampling between {p0} and p, {NUM_CHAINS} chains of {temperatures} "
         f"temperatures each way, the reverse ones from the ends of chains of {LENGTHS * num_steps} transitions, "
         f"{LENGTHS} training lengths (seed {seed})"
     )
     verdict = "" if untrusted else f" Trusted: bracket and standard errors are at most {WIDEST:g} nats."
-    noise = f"uniform noise of one grey level{f' and normal noise {data_noise:g}' if data_noise else ''} added"
+    noise = f"uniform noise of one grey level{f' and that of learning, {data_noise:g},' if data_noise else ''} added"
     over = f"over {len(images)} of the {len(pixels):,} {what}, {noise}"
 
     measure = partial(as_measure, warning=untrusted)
     return {
         "log_normalizer": measure(
-            found.lower, f"Lower bound of log Z, p(Y) = exp[f(Y)] N(Y; 0, {s:g}² I)/Z, in nats: {how}.{verdict}"
+            found.lower, f"Lower bound of log Z, p(Y) = exp[f(Y)] p₀(Y)/Z with p₀ {p0}, in nats: {how}.{verdict}"
         ),
         "log_normalizer_bracket": measure(
             found.upper - found.lower,

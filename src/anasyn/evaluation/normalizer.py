@@ -29,6 +29,7 @@ def log_normalizer(
     *,
     num_temperatures: int,
     rng: torch.Generator,
+    kernel: mcmc.Kernel | None = None,
     progress: Callable[[], None] | None = None,
 ) -> LowerBound:
     """log ∫ exp(log_density) − log ∫ exp(reference), in expectation a lower bound; fields of shape ().
@@ -42,9 +43,10 @@ def log_normalizer(
         draws: exact, independent draws from the reference, (n, *event); a quarter of them are pilot chains.
         num_temperatures: T, as for `mcmc.geometric_schedule`.
         rng: on the draws' device.
+        kernel: the transition, whose step size pilot chains adapt; None for MALA with the draws' standard deviation.
         progress: called after every transition, of which there are 2 (T − 1).
     """
-    chains = _Chains(log_density, reference, draws, num_temperatures, rng, progress)
+    chains = _Chains(log_density, reference, draws, num_temperatures, rng, kernel, progress)
     return LowerBound.of(chains.forward())
 
 
@@ -56,6 +58,7 @@ def bracket_normalizer(
     *,
     num_temperatures: int,
     rng: torch.Generator,
+    kernel: mcmc.Kernel | None = None,
     progress: Callable[[], None] | None = None,
 ) -> NormalizerBracket:
     """log ∫ exp(log_density) − log ∫ exp(reference) from both sides.
@@ -71,7 +74,7 @@ def bracket_normalizer(
 
     Source: Grosse, Ghahramani and Adams 2015, *Sandwiching the marginal likelihood using bidirectional Monte Carlo*.
     """
-    chains = _Chains(log_density, reference, draws, num_temperatures, rng, progress)
+    chains = _Chains(log_density, reference, draws, num_temperatures, rng, kernel, progress)
     lower, reverse = LowerBound.of(chains.forward()), LowerBound.of(chains.reverse(ends))
     return NormalizerBracket(lower.value, lower.error, -reverse.value, reverse.error, lower.effective_sample_size)
 
@@ -86,6 +89,7 @@ class _Chains:
         draws: Tensor,
         num_temperatures: int,
         rng: torch.Generator,
+        kernel: mcmc.Kernel | None,
         progress: Callable[[], None] | None,
     ):
         self.rng, self.progress = rng, progress
@@ -95,7 +99,7 @@ class _Chains:
             ratio = (log_density(pilots) - reference(pilots)).double()
         scale = max(ratio.std().item(), 1e-6)  # a path's steps of β are geometric above its inverse
         self.path = mcmc.Path(reference, log_density, mcmc.geometric_schedule(num_temperatures, scale))
-        self.kernel = mcmc.MALA(pilots.std().item())
+        self.kernel = kernel or mcmc.MALA(pilots.std().item())
         self.step_sizes = mcmc.pilot(self.kernel, self.path, pilots, group_size=num_pilots, rng=rng, progress=progress)
 
     def forward(self) -> Tensor:

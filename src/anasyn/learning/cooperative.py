@@ -109,7 +109,7 @@ class CooperativeLearner:
             )
 
         # Learning: θ by (1/n) Σ_i f(Y_i) − (1/n) Σ_i f(Ỹ_i)                                                      (17)
-        observed = images + self.data_noise * standard_normal(images, rng)
+        observed = descriptor.observe(images, self.data_noise, rng)
         f_observed, f_revised = descriptor(torch.cat([observed, revised])).chunk(2)
         gap = f_observed.mean() - f_revised.mean()
         # W by (1/n) Σ_i log p(Ỹ_i, z̃_i; W), whose only term in W is −‖Ỹ − f_g(z̃)‖²/2σ²                          (10)

@@ -6,10 +6,11 @@ from torch import Tensor
 from .. import mcmc
 from ..models import Descriptor
 from ..processor import frozen
-from ..rng import standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["DescriptorLearner", "chain_limits"]
+
+FOLLOWED = 5.0  # nats by which f may tell images from chains that are to stay in equilibrium
 
 
 class DescriptorLearner:
@@ -24,8 +25,8 @@ class DescriptorLearner:
         num_steps: l, transitions an iteration.
         chains: where the chains start; None for each image's mean colour.
         chains_per_image: ñ/n.
-        data_noise: standard deviation of the Gaussian noise that every iteration adds to the observed images; it gives
-            the data a density that f can match.
+        data_noise: of the Gaussian noise that every iteration adds to the observed images (`Descriptor.observe`); it
+            gives the data a density that f can match.
         optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.5).
 
     Source: Xie, Lu, Zhu, Wu, *A Theory of Generative ConvNet*, ICML 2016.
@@ -57,7 +58,9 @@ class DescriptorLearner:
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
     def prepare(self, images: Tensor, held_out: Tensor) -> None:
-        """Nothing depends on all images at once."""
+        """Fits the reference to the images, if it is one that is fitted."""
+        if self.model.reference:
+            self.model.reference.fit(images, self.data_noise)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
@@ -79,7 +82,7 @@ class DescriptorLearner:
         synthesized = state.position
 
         # Learning step: the gradient of (1/n) Σ_i f(Y_i) − (1/ñ) Σ_i f(Ỹ_i)                                    (17)
-        observed = images + self.data_noise * standard_normal(images, rng)
+        observed = self.model.observe(images, self.data_noise, rng)
         f_observed, f_synthesized = self.model(torch.cat([observed, synthesized])).split([len(observed), len(chain)])
         loss = f_synthesized.mean() - f_observed.mean()
         self.optimizer.zero_grad()
@@ -94,11 +97,25 @@ class DescriptorLearner:
             gradient_norm=gradient_norm(self.model.parameters()),
         )
         watch(record)
+        if self.model.reference:
+            self._slow_down(f_observed.detach(), f_synthesized.detach())
 
         # Both steps are accepted: keep Ỹ_i, θ_{t+1} = θ_t + γ_t × gradient                                     (17)
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
+
+    def _slow_down(self, f_observed: Tensor, f_synthesized: Tensor) -> None:
+        """Multiplies γ_t by min(1, (g/d_t)²), g = 5 nats or twice the standard error of d_t, whichever is larger.
+
+        While the chains are in equilibrium, d_t differs from 0 by its standard error. A larger one says that f changes
+        faster than they can follow; every step would then make it steeper, and the chains slower still.
+        """
+        gap = f_observed.mean() - f_synthesized.mean()
+        square = f_observed.var(correction=0) / len(f_observed) + f_synthesized.var(correction=0) / len(f_synthesized)
+        pace = ((4 * square).clamp_min(FOLLOWED**2) / gap.square().clamp_min(1e-12)).clamp_max(1).item()
+        for group in self.optimizer.param_groups:
+            group["lr"] *= pace
 
     def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
         """Learns nothing from held-out images."""
@@ -112,10 +129,17 @@ class DescriptorLearner:
         return chain_limits(self.model, self.kernel, self.num_steps, images)
 
     def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
-        """λ_max of the energy where the chains of these images start, and the limit of stable step sizes."""
+        """λ_max of the energy where the chains of these images start, and the limit of stable step sizes.
+
+        With a preconditioner L it is that of x ↦ E(start + L x).
+        """
         with frozen(self.model):
             start = self.chains.start(*self._chains_of(index, images), rng)
-            return mcmc.stability(self.model.log_density, start, rng=rng)
+            move = self.kernel.preconditioner
+            if move is None:
+                return mcmc.stability(self.model.log_density, start, rng=rng)
+            moved = torch.zeros_like(start)
+            return mcmc.stability(lambda x: self.model.log_density(start + move.color(x)), moved, rng=rng)
 
     def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
         """For the first chain of each of these images: the kernel, with fixed step sizes, and the start."""
@@ -134,10 +158,12 @@ def chain_limits(model: Descriptor, kernel: mcmc.Kernel, num_steps: int, images:
     """Pixels: five times the range of the data or the reference's s. Energy gap: D · 2/(l δ²).
 
     A gradient g of f moves a pixel by g · l δ²/2 in l steps. One that moves all D pixels by 1, half the data's
-    range, raises f by D · 2/(l δ²) on the way: chains cannot make up for a larger gap.
+    range, raises f by D · 2/(l δ²) on the way: chains cannot make up for a larger gap. With a fitted reference, the
+    unit of δ and of such a move is its own spread; and its chains pass through regions far from the data while f has
+    not yet learned that there is nothing.
     """
     step_size = torch.as_tensor(kernel.step_size).mean().item()
     return {
-        "pixel_max": 5 * max(1.0, model.reference_std),
+        "pixel_max": 20.0 if model.reference else 5 * max(1.0, model.reference_std),
         "energy_gap": images[0].numel() * 2 / (max(num_steps, 1) * step_size**2),
     }

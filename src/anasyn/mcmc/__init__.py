@@ -13,7 +13,7 @@ from .annealing import (
 )
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
 from .hmc import HMC, leapfrog
-from .kernel import Info, Kernel, LogDensity, State, draws, init, run
+from .kernel import Info, Kernel, LogDensity, Preconditioner, State, draws, init, run
 from .langevin import MALA, Langevin
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "LogDensity",
     "Path",
     "PersistentChains",
+    "Preconditioner",
     "Stability",
     "State",
     "WarmChains",

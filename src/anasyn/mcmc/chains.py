@@ -113,12 +113,18 @@ class PersistentChains:
 
     Args:
         begin: where a chain starts, as for `ColdChains`.
+        restart: probability that a chain starts anew instead of continuing: modes of the density that no image is in,
+            which the persistent chains have left, are then found and removed.
+        share: whether all chains have one step size, adapted by those of each iteration: with many chains, each moves
+            too rarely to adapt its own.
 
-    Source: Tieleman 2008.
+    Source: Tieleman 2008; Du and Mordatch 2019 for the restarts.
     """
 
-    def __init__(self, begin: Start = mean_image):
+    def __init__(self, begin: Start = mean_image, restart: float = 0.0, share: bool = False):
         self.begin = begin
+        self.restart = restart
+        self.share = share
         self.positions = torch.empty(0)
         self.step_sizes = torch.empty(0)
         self.started = torch.empty(0, dtype=torch.bool)
@@ -129,14 +135,20 @@ class PersistentChains:
         self.started = torch.zeros(num_chains, dtype=torch.bool, device=like.device)
 
     def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
-        started = self.started[index].view(-1, *[1] * (images.dim() - 1))
+        started = self.started[index]
+        if self.restart:
+            started = started & (uniform(self.step_sizes[index], rng) >= self.restart)
+        started = started.view(-1, *[1] * (images.dim() - 1))
         position = torch.where(started, self.positions[index], self.begin(images, rng))
         return position.contiguous(memory_format=torch.channels_last) if position.dim() == 4 else position
 
     def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
         self.positions[index] = position
-        self.step_sizes[index] = step_size
         self.started[index] = True
+        if self.share:
+            self.step_sizes.fill_(step_size.log().mean().exp())
+        else:
+            self.step_sizes[index] = step_size
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"positions": self.positions, "step_sizes": self.step_sizes, "started": self.started}

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-__all__ = ["Info", "Kernel", "LogDensity", "State", "draws", "init", "run"]
+__all__ = ["Info", "Kernel", "LogDensity", "Preconditioner", "State", "draws", "init", "run"]
 
 LogDensity = Callable[[Tensor], Tensor]
 """A log-density, up to a constant: (n, *event) → (n,). Each value depends on its own row alone."""
@@ -28,6 +28,19 @@ class Info(NamedTuple):
     divergent: Tensor  # (n,) bool, whether the log-density or gradient of a proposal was not finite
 
 
+class Preconditioner(Protocol):
+    """A linear map L. With C = L Lᵀ near the density's covariance, chains move equally fast in all directions.
+
+    Transitions are those of x ↦ log p(L x), x = L⁻¹ position, whose step size has no unit.
+    """
+
+    def color(self, x: Tensor) -> Tensor:
+        """L x, (n, *event)."""
+
+    def color_transposed(self, gradient: Tensor) -> Tensor:
+        """Lᵀ g, (n, *event)."""
+
+
 class Kernel(Protocol):
     """One MCMC transition. It owns neither the chains nor the density, which changes at every weight update."""
 
@@ -35,6 +48,9 @@ class Kernel(Protocol):
 
     @property
     def step_size(self) -> float | Tensor: ...
+
+    @property
+    def preconditioner(self) -> Preconditioner | None: ...
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]: ...
 
@@ -56,6 +72,16 @@ def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]
 def per_chain(value: Tensor, like: Tensor) -> Tensor:
     """One number per chain, (n,), reshaped to multiply ``like``, (n, *event)."""
     return value.view(-1, *[1] * (like.dim() - 1))
+
+
+def color(preconditioner: Preconditioner | None, x: Tensor) -> Tensor:
+    """L x; x without a preconditioner."""
+    return preconditioner.color(x) if preconditioner else x
+
+
+def color_transposed(preconditioner: Preconditioner | None, gradient: Tensor) -> Tensor:
+    """Lᵀ g; g without a preconditioner."""
+    return preconditioner.color_transposed(gradient) if preconditioner else gradient
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..rng import standard_normal, uniform
-from .kernel import Info, LogDensity, State, evaluate, inner, per_chain
+from .kernel import Info, LogDensity, Preconditioner, State, color_transposed, evaluate, inner, per_chain
 
 __all__ = ["MALA", "Langevin"]
 
@@ -25,12 +25,14 @@ class Langevin:
     Args:
         step_size: δ as the papers write it, a number or one for each chain, (n,).
         temperature: T; a value other than 1 samples p^(1/T) instead of p.
+        preconditioner: L; None for I.
 
     Source: Han et al., AAAI 2017, eq. 7; Xie et al., ICML 2016, eq. 16.
     """
 
     step_size: float | Tensor
     temperature: float = 1.0
+    preconditioner: Preconditioner | None = None
 
     target_acceptance: ClassVar[float | None] = None
 
@@ -40,7 +42,7 @@ class Langevin:
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One transition; the acceptance rate reported is what a Metropolis–Hastings correction would have."""
-        proposal, log_alpha = propose(log_density, state, rng, self.temperature)
+        proposal, log_alpha = propose(log_density, state, rng, self.temperature, self.preconditioner)
         return proposal, Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())
 
     def with_step_size(self, step_size: float | Tensor) -> Self:
@@ -58,17 +60,19 @@ class MALA:
 
     Args:
         step_size: δ, a number or one for each chain, (n,).
+        preconditioner: L; None for I.
 
     Source: Roberts and Tweedie 1996; Roberts and Rosenthal 1998 for the optimal acceptance, 0.574.
     """
 
     step_size: float | Tensor = 0.1
+    preconditioner: Preconditioner | None = None
 
     target_acceptance: ClassVar[float | None] = 0.574
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One transition; a proposal whose log-density or gradient is not finite is rejected, and is divergent."""
-        proposal, log_alpha = propose(log_density, state, rng)
+        proposal, log_alpha = propose(log_density, state, rng, preconditioner=self.preconditioner)
         return accept(state, proposal, log_alpha, rng)
 
     def with_step_size(self, step_size: float | Tensor) -> Self:
@@ -77,20 +81,29 @@ class MALA:
 
 
 def propose(
-    log_density: LogDensity, state: State, rng: torch.Generator, temperature: float = 1.0
+    log_density: LogDensity,
+    state: State,
+    rng: torch.Generator,
+    temperature: float = 1.0,
+    preconditioner: Preconditioner | None = None,
 ) -> tuple[State, Tensor]:
     """The Langevin proposal y of each chain and its log acceptance ratio under p^(1/T), (n,).
 
-    With y = x + (δ²/2) g(x) + √T δ u, s = g(x) + g(y) and r = δ / 2√T, the proposals' densities reduce to
+    With y = x + L [(δ²/2) Lᵀ g(x) + √T δ u], s = Lᵀ [g(x) + g(y)] and r = δ / 2√T, the proposals' densities reduce to
 
         log α = [log p(y) − log p(x)] / T − r s·(u + (r/2) s)
     """
     position, value, gradient, step_size = state
     delta = per_chain(step_size, position)
     noise = standard_normal(position, rng)
-    proposed = position + (0.5 * delta**2) * gradient + (math.sqrt(temperature) * delta) * noise
+    # Without L, the same sums in the same order: rounding decides where long chains go.
+    if preconditioner:
+        drift = (0.5 * delta**2) * preconditioner.color_transposed(gradient)
+        proposed = position + preconditioner.color(drift + (math.sqrt(temperature) * delta) * noise)
+    else:
+        proposed = position + (0.5 * delta**2) * gradient + (math.sqrt(temperature) * delta) * noise
     new_value, new_gradient = evaluate(log_density, proposed)
-    s, r = gradient + new_gradient, step_size / (2 * math.sqrt(temperature))
+    s, r = color_transposed(preconditioner, gradient + new_gradient), step_size / (2 * math.sqrt(temperature))
     log_alpha = (new_value - value) / temperature - r * inner(s, noise + per_chain(0.5 * r, s) * s)
     return State(proposed, new_value, new_gradient, step_size), log_alpha
 

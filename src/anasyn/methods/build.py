@@ -29,19 +29,23 @@ def build_learner(method: Method, settings: Settings, device: torch.device) -> L
         return method.build(settings, device)
 
 
-def kernel(settings: ChainSettings) -> mcmc.Kernel:
-    """The MCMC transition of these settings."""
+def kernel(settings: ChainSettings, preconditioner: mcmc.Preconditioner | None = None) -> mcmc.Kernel:
+    """The MCMC transition of resolved settings."""
+    assert settings.step_size is not None
     match settings.kernel:
         case "langevin":
-            return mcmc.Langevin(settings.step_size, settings.temperature)
+            return mcmc.Langevin(settings.step_size, settings.temperature, preconditioner)
         case "mala":
-            return mcmc.MALA(settings.step_size)
+            return mcmc.MALA(settings.step_size, preconditioner)
         case "hmc":
-            return mcmc.HMC(settings.step_size, settings.leapfrog_steps)
+            return mcmc.HMC(settings.step_size, settings.leapfrog_steps, preconditioner)
+        case "auto":
+            raise ValueError("kernel: expected resolved settings, got auto")
 
 
 def optimizer(settings: ChainSettings, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of the model's weights, which keeps their average if these settings ask for it."""
+    assert settings.learning_rate is not None
     chosen: torch.optim.Optimizer
     if settings.optimizer == "adam":
         chosen = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, 0.999))

@@ -40,7 +40,7 @@ class CooperativeSettings(DensitySettings):
     recall_step_size: float = setting(
         0.03, "step size δ of recalls, by MALA; the initial value, which is adapted", "chains", least=1e-6, most=1e3
     )
-    learning_rate: float = setting(
+    learning_rate: float | None = setting(
         0.0005, "learning rate γ of the descriptor at the first iteration", "learning", above=0
     )
     generator_rate: float = setting(
@@ -48,12 +48,14 @@ class CooperativeSettings(DensitySettings):
     )
 
     def resolve(self, scale: Scale) -> Self:
+        assert self.step_size is not None
         n = scale.num_images
         # Every image of a batch costs a revision: small batches, for more updates in the same time.
         batch = min(self.batch_size or (n if n <= 32 else 16 if n <= 20_000 else 32), n)
         return self.filled(
             scale,
             batch_size=batch,
+            kernel="langevin",
             num_steps=30,
             width=128 if n <= 1000 else 256,
             generator_width=generator_width_for(n),
@@ -71,6 +73,7 @@ def build(settings: CooperativeSettings, device: "torch.device") -> "Cooperative
     from .build import kernel, optimizer
 
     assert settings.num_steps is not None
+    assert settings.data_noise is not None
     of_generator = LatentSettings(
         size=settings.size,
         channels=settings.channels,

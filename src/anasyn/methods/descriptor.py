@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from .density import DensitySettings, build_descriptor
 from .method import Method, Synthesis
-from .settings import Scale, setting
+from .settings import Kernel, Scale, setting
 
 if TYPE_CHECKING:
     import torch
@@ -16,61 +16,135 @@ if TYPE_CHECKING:
     from .. import mcmc
     from ..data import ImageSet
     from ..learning import DescriptorLearner
+    from ..models import Descriptor
 
 __all__ = ["DESCRIPTOR", "DescriptorSettings"]
 
 Start = Literal["auto", "mean", "reference", "uniform", "data", "persistent"]
 
+FEW = 32  # images for which the reference is N(0, s² I) by default
+AT_ONCE = 256  # chains that run at once
+RESTART = 0.02  # share of the persistent chains that start anew in an iteration, with a fitted reference
+
 
 @dataclass(frozen=True)
 class DescriptorSettings(DensitySettings):
-    """The settings of `anasyn learn descriptor`."""
+    """The settings of `anasyn learn descriptor`.
 
+    Two ways of learning are chosen between by ``reference``. With N(0, s² I), chains start cold and end early: f
+    learns what brings them from a uniform colour to an image, and they are a sampler only as long as in learning.
+    With a Gaussian fitted to the images, chains are persistent, corrected and preconditioned by it: at first f = 0,
+    and they are in equilibrium from the beginning. f learns slowly enough for them to follow, and becomes a density.
+    """
+
+    reference: Literal["auto", "isotropic", "fitted"] = setting(
+        "auto",
+        f"p₀: N(0, s²I), or a Gaussian fitted to the images; auto: fitted above {FEW} images, unless start or kernel "
+        "langevin is given",
+        "model",
+    )
+    components: int | None = setting(
+        None, "principal components of the images in a fitted reference", "model", least=0, most=2000
+    )
+    kernel: Kernel = setting("auto", "MCMC transition; auto: langevin, or mala with a fitted reference", "chains")
+    step_size: float | None = setting(
+        None,
+        "δ of the Langevin kernels, ε of HMC, in units of the reference's spread if it is fitted; the initial value "
+        "if it is adapted",
+        "chains",
+        least=1e-6,
+        most=1e3,
+    )
     start: Start = setting(
         "auto",
-        "where chains start: the image's mean colour, N(0, s²I), U(−1, 1), the image, or their last positions; "
-        "auto: mean with kernel langevin, else the image",
+        "where chains start: the image's mean colour, the reference, U(−1, 1), the image, or their last positions; "
+        "auto: persistent with a fitted reference, else mean with kernel langevin, else the image",
         "chains",
     )
-    chains_per_image: int = setting(1, "synthesised images for each observed one, ñ/n", "chains", least=1)
+    chains_per_image: int | None = setting(None, "synthesised images for each observed one, ñ/n", "chains", least=1)
+    learning_rate: float | None = setting(None, "learning rate γ at the first iteration", "learning", above=0)
+    data_noise: float | None = setting(
+        None,
+        "standard deviation of the noise on observed images; with a fitted reference, in units of the images' own "
+        "spread at each frequency",
+        "learning",
+        least=0,
+    )
 
     def resolve(self, scale: Scale) -> Self:
         n = scale.num_images
-        batch = min(self.batch_size or (n if n <= 32 else 32), n)
+        batch = min(self.batch_size or (n if n <= FEW else 32), n)
+        free = self.reference == "auto" and self.start == "auto" and self.kernel != "langevin" and self.temperature == 1
+        fitted = self.reference == "fitted" or (free and n > FEW)
+        if fitted:
+            return self._fitted(scale, batch)
         # From the mean colour, chains have far to go. Unadjusted ones reach the images, and f learns from where they
         # overshoot. Adjusted ones reject overshooting proposals, and f would grow steeper without bound: they start at
         # the images instead (contrastive divergence, Hinton 2002), and f stays bounded.
-        start: Start = "mean" if self.kernel == "langevin" else "data"
+        start: Start = "mean" if self.kernel in ("auto", "langevin") else "data"
+        step_size = self.step_size or 0.01
         filled = self.filled(
             scale,
             batch_size=batch,
+            kernel="langevin",
+            step_size=step_size,
             num_steps=30,
+            chains_per_image=1,
+            learning_rate=0.0003,
+            data_noise=0.03,
             width=128 if n <= 1000 else 256,
-            scale=2 / self.step_size**2,
+            scale=2 / step_size**2,
+            components=0,
             iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 2000), 20_000),
         )
-        return replace(filled, start=start if self.start == "auto" else self.start)
+        return replace(filled, reference="isotropic", start=start if self.start == "auto" else self.start)
+
+    def _fitted(self, scale: Scale, batch: int) -> Self:
+        """The settings with open ones chosen for a fitted reference."""
+        n = scale.num_images - self.num_held_out(scale.num_images)
+        filled = self.filled(
+            scale,
+            batch_size=batch,
+            kernel="mala",
+            step_size=0.3,
+            num_steps=10,
+            chains_per_image=max(1, round(24 / n)),
+            learning_rate=0.0003,
+            data_noise=0.17,
+            width=64,
+            scale=10.0,
+            components=min(n - 1, 256),
+            iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 1500), 20_000),
+        )
+        return replace(filled, reference="fitted", start="persistent" if self.start == "auto" else self.start)
 
 
 def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLearner":
     """The learner that these settings describe."""
     from ..learning import DescriptorLearner
+    from ..models import FittedGaussian
     from .build import kernel, optimizer
 
     assert settings.num_steps is not None
-    model = build_descriptor(settings, device)
+    assert settings.chains_per_image is not None
+    assert settings.data_noise is not None
+    reference = None
+    if settings.reference == "fitted":
+        assert settings.components is not None
+        reference = FittedGaussian(settings.shape, settings.components).to(device)
+    model = build_descriptor(settings, device, reference)
     return DescriptorLearner(
         model,
-        kernel=kernel(settings),
+        kernel=kernel(settings, reference),
         num_steps=settings.num_steps,
-        chains=chains(settings),
+        chains=chains(settings, model),
         chains_per_image=settings.chains_per_image,
         data_noise=settings.data_noise,
         optimizer=optimizer(settings, model),
     )
 
 
-def chains(settings: DescriptorSettings) -> "mcmc.Chains":
+def chains(settings: DescriptorSettings, model: "Descriptor") -> "mcmc.Chains":
     """The chains of these settings, which determine where transitions start."""
     from .. import mcmc
     from ..mcmc import chains
@@ -81,11 +155,13 @@ def chains(settings: DescriptorSettings) -> "mcmc.Chains":
         case "mean":
             return mcmc.ColdChains(chains.mean_image)
         case "reference":
-            return mcmc.ColdChains(chains.reference_noise(settings.reference_std))
+            return mcmc.ColdChains(model.draw_reference)
         case "uniform":
             return mcmc.ColdChains(chains.uniform_noise)
         case "data":
             return mcmc.ColdChains(chains.data)
+        case "persistent" if model.reference:
+            return mcmc.PersistentChains(model.draw_reference, restart=RESTART, share=True)
         case "persistent":
             return mcmc.PersistentChains(chains.mean_image)
 
@@ -98,16 +174,33 @@ def synthesise(learner: "DescriptorLearner") -> Synthesis:
 def sample(
     learner: "DescriptorLearner", num: int, images: "Callable[[], ImageSet]", rng: "torch.Generator"
 ) -> "Tensor":
-    """The ends of new chains, as long as in learning, that start where those of the training images do, in turn."""
+    """The ends of chains, as long as in learning, that start where those of the training images do, in turn.
+
+    When all images have had their turn, cold chains start anew, and persistent ones go on from where they are. With a
+    fitted reference the density is that of images with noise: samples are the means of the images without it.
+    """
     import torch
 
+    from .. import mcmc
     from ..data import to_float
-    from .synthesis import synthesize
+    from ..processor import frozen
 
     device = next(learner.model.parameters()).device
     pixels = images().pixels.to(device)
-    index = torch.arange(num, device=device) % len(pixels)
-    return torch.cat([synthesize(learner, i, to_float(pixels[i]), rng=rng)[-1] for i in index.split(256)])
+    reference, turns = learner.model.reference, -(-num // len(pixels))
+    persistent = isinstance(learner.chains, mcmc.PersistentChains)
+    ends: list[Tensor] = []
+    for index in torch.arange(min(num, len(pixels)), device=device).split(AT_ONCE):
+        kernel, position = learner.first_chains(index, to_float(pixels[index]), rng)
+        for turn in range(turns):
+            if turn and not persistent:
+                kernel, position = learner.first_chains(index, to_float(pixels[index]), rng)
+            with frozen(learner.model):
+                state, _ = mcmc.run(kernel, learner.model.log_density, position, num_steps=learner.num_steps, rng=rng)
+            position = state.position
+            ends.append(reference.denoise(position, state.gradient, learner.data_noise) if reference else position)
+    rows = [torch.cat(ends[turn::turns]) for turn in range(turns)]
+    return torch.cat(rows)[:num]
 
 
 DESCRIPTOR = Method(

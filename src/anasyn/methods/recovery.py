@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from .method import Method, Recovery
-from .settings import ChainSettings, Scale, setting
+from .settings import ChainSettings, Kernel, Scale, setting
 
 if TYPE_CHECKING:
     import torch
@@ -23,11 +23,11 @@ __all__ = ["RECOVERY", "RecoverySettings"]
 class RecoverySettings(ChainSettings):
     """The settings of `anasyn learn recovery`."""
 
-    kernel: Literal["langevin", "mala", "hmc"] = setting("langevin", "MCMC transition", "chains")
-    step_size: float = setting(
+    kernel: Kernel = setting("langevin", "MCMC transition; auto: the one that suits the other settings", "chains")
+    step_size: float | None = setting(
         1.0, "step size b, in units of each level's narrowest standard deviation", "chains", least=1e-6, most=1e3
     )
-    learning_rate: float = setting(0.002, "learning rate γ at the first iteration", "learning", above=0)
+    learning_rate: float | None = setting(0.002, "learning rate γ at the first iteration", "learning", above=0)
     levels: int = setting(6, "T, levels of noise, each with its own descriptor", "model", least=1, most=100)
     smallest_noise: float = setting(
         0.05, "c_0, standard deviation of the noise that images keep at level 0", "model", least=1e-3, most=1
@@ -42,6 +42,7 @@ class RecoverySettings(ChainSettings):
         return self.filled(
             scale,
             batch_size=batch,
+            kernel="langevin",
             num_steps=15,
             width=64 if n <= 1000 else 128,
             iterations=min(max(20 * math.ceil(n / batch), 3000), 20_000) if batch < n else 3000,

@@ -10,10 +10,11 @@ from typing import Any, Literal, Self, get_args
 
 from ..errors import InputError
 
-__all__ = ["GROUPS", "ChainSettings", "Precision", "Scale", "Settings", "choices_of",
+__all__ = ["GROUPS", "ChainSettings", "Kernel", "Precision", "Scale", "Settings", "choices_of",
            "default_size", "height_and_width", "kinds_of", "parse_size", "setting"]  # fmt: skip
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Kernel = Literal["auto", "langevin", "mala", "hmc"]
 GROUPS = ("data", "model", "chains", "learning", "machine")  # of the settings in `anasyn learn RECIPE --help`
 SIDES = range(16, 513)  # pixels
 
@@ -148,8 +149,8 @@ class ChainSettings(Settings):
         "built-in", "built-in, or package.module:function, which takes the settings and returns a module", "model"
     )
     width: int | None = setting(None, "channels of the built-in network's widest layer", "model", least=8, most=4096)
-    kernel: Literal["langevin", "mala", "hmc"] = setting("mala", "MCMC transition", "chains")
-    step_size: float = setting(
+    kernel: Kernel = setting("mala", "MCMC transition; auto: the one that suits the other settings", "chains")
+    step_size: float | None = setting(
         0.03, "δ of the Langevin kernels, ε of HMC; the initial value if it is adapted", "chains", least=1e-6, most=1e3
     )
     leapfrog_steps: int = setting(5, "leapfrog steps in an HMC transition", "chains", least=1)
@@ -158,7 +159,7 @@ class ChainSettings(Settings):
     )
     num_steps: int | None = setting(None, "MCMC transitions in an iteration", "chains", least=1)
     optimizer: Literal["adam", "sgd"] = setting("adam", "algorithm that updates the weights", "learning")
-    learning_rate: float = setting(0.003, "learning rate γ at the first iteration", "learning", above=0)
+    learning_rate: float | None = setting(0.003, "learning rate γ at the first iteration", "learning", above=0)
     beta1: float = setting(0.5, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
     average: float = setting(
         0.0,
@@ -171,9 +172,14 @@ class ChainSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.temperature != 1 and self.kernel != "langevin":
+        if self.temperature != 1 and self.kernel not in ("auto", "langevin"):
             got = f"expected 1 with {self.kernel}, got {self.temperature:g}"
             raise InputError(f"temperature: only kernel langevin has one; {got}")
+
+    def filled(self, scale: Scale, /, *, batch_size: int, kernel: Kernel = "mala", **choices: Any) -> Self:
+        """As for `Settings`, with this kernel where it is open."""
+        filled = super().filled(scale, batch_size=batch_size, **choices)
+        return replace(filled, kernel=kernel) if self.kernel == "auto" else filled
 
     def remarks(self) -> Iterator[str]:
         if self.temperature != 1:

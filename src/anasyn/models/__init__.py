@@ -6,5 +6,15 @@ from .descriptor import Descriptor
 from .generator import Generator
 from .ladder import DescriptorLadder, Ladder
 from .prior import LatentPrior
+from .reference import FittedGaussian
 
-__all__ = ["Cooperative", "Descriptor", "DescriptorLadder", "Generator", "Ladder", "LatentPrior", "networks"]
+__all__ = [
+    "Cooperative",
+    "Descriptor",
+    "DescriptorLadder",
+    "FittedGaussian",
+    "Generator",
+    "Ladder",
+    "LatentPrior",
+    "networks",
+]

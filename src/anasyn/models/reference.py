@@ -1,0 +1,160 @@
+"""A Gaussian density fitted to images: the reference of a descriptor, and the metric of its chains."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..data import as_float
+from ..rng import standard_normal
+
+__all__ = ["FittedGaussian"]
+
+MOST_IMAGES = 2000  # from which the components are found
+MOST_VALUES = 5e7  # in all of these images
+SMOOTHING = 0.1  # width of the average over frequencies, in log(1 + frequency)
+FLOOR = 0.03  # least standard deviation at any frequency
+
+
+class FittedGaussian(nn.Module):
+    """N(m, C) fitted to images, C = L Lᵀ of full rank for any number of them:
+
+        L = Tᵀ s (√α I + Uᵀ (√(α + λ) − √α) U),   that is,   C = Tᵀ s (α I + Uᵀ λ U) s T
+
+    T is the cosine transform of the images' principal colours, and s² their mean power at each frequency: C = Tᵀ s² T
+    would be a stationary density, of clouds with the colours and the smoothness of the images. The rows of U, r × D,
+    are the principal components of the images s⁻¹ T (Y − m), and λ their variances: what the images have in common
+    besides. α is the variance of the rest, in all other directions.
+
+    Every product with L, Lᵀ or L⁻¹ costs O(D (r + H + W)).
+
+    Args:
+        shape: (c, H, W) of an image.
+        components: r; fewer are used if the images vary in fewer directions.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], components: int):
+        super().__init__()
+        channels, height, width = shape
+        self.shape = shape
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("colours", torch.eye(channels))
+        self.register_buffer("std", torch.ones(shape))  # s, at each frequency of each principal colour
+        self.register_buffer("components", torch.zeros(components, math.prod(shape)))  # U
+        self.register_buffer("scales", torch.ones(components))  # √(α + λ)
+        self.register_buffer("rest", torch.ones(()))  # √α
+        self.register_buffer("rows", cosines(height), persistent=False)
+        self.register_buffer("columns", cosines(width), persistent=False)
+
+    mean: Tensor
+    colours: Tensor
+    std: Tensor
+    components: Tensor
+    scales: Tensor
+    rest: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, noise: float) -> None:
+        """Fits m and C to images, (n, c, H, W), uint8 or float in [−1, 1], to which `observe` adds ``noise``."""
+        chosen = torch.linspace(0, len(images) - 1, min(len(images), most_images(images[0].numel()))).long()
+        x = as_float(images[chosen.to(images.device)]).to(self.mean)
+        self.mean.copy_(x.mean(0))
+        x = x - self.mean
+        pixels = x.movedim(1, -1).flatten(0, -2)
+        self.colours.copy_(torch.linalg.eigh(pixels.T @ pixels)[1])
+        x = self._transform(x)
+        power = smoother(self.rows) @ x.square().mean(0) @ smoother(self.columns).T
+        self.std.copy_((power + FLOOR**2).sqrt())
+
+        # The right singular vectors of n ≪ D images from the eigenvectors of their inner products
+        x = (x / self.std).flatten(1)
+        values, vectors = torch.linalg.eigh(x @ x.T)
+        k = min(len(self.scales), len(x) - 1)
+        values, vectors = values.flip(0).clamp_min(0) / len(x), vectors.flip(1)[:, :k]
+        components = vectors.T @ x
+        norms = components.norm(dim=1, keepdim=True)
+        directions = torch.where(norms > 1e-3 * norms[:1], components / norms.clamp_min(1e-30), 0.0)
+        self.components.zero_()[:k] = directions
+        alpha = values[k:].sum() / max(x.shape[1] - k, 1) + noise**2
+        self.rest.copy_(alpha.sqrt())
+        self.scales.fill_(self.rest)[:k] = (values[:k] + noise**2).clamp_min(alpha).sqrt()
+
+    def color(self, x: Tensor) -> Tensor:
+        """L x, (n, c, H, W): of x ~ N(0, I) a draw from N(0, C)."""
+        return self._transform_back(self.std * self._along(x, self.rest, self.scales))
+
+    def color_transposed(self, gradient: Tensor) -> Tensor:
+        """Lᵀ g, (n, c, H, W): of a gradient with respect to an image, that with respect to x."""
+        return self._along(self.std * self._transform(gradient), self.rest, self.scales)
+
+    def whiten(self, images: Tensor) -> Tensor:
+        """L⁻¹ (Y − m), (n, c, H, W): N(0, I) under this density."""
+        return self._along(self._transform(images - self.mean) / self.std, 1 / self.rest, 1 / self.scales)
+
+    def energy(self, images: Tensor) -> Tensor:
+        """(Y − m)ᵀ C⁻¹ (Y − m)/2, (n,)."""
+        squared: Tensor = self.whiten(images).square().sum((1, 2, 3))
+        return squared / 2
+
+    def log_determinant(self) -> Tensor:
+        """log det L, ()."""
+        found = int(self.components.any(1).sum())
+        remaining = math.prod(self.shape) - found
+        return self.std.log().sum() + self.scales[:found].log().sum() + remaining * self.rest.log()
+
+    def draw(self, like: Tensor, rng: torch.Generator) -> Tensor:
+        """Exact draws, as many as there are images in ``like``, (n, c, H, W)."""
+        drawn = self.mean + self.color(standard_normal(like, rng))
+        return drawn.contiguous(memory_format=torch.channels_last)
+
+    def observe(self, images: Tensor, noise: float, rng: torch.Generator) -> Tensor:
+        """Y + ``noise`` · Tᵀ s u, u ~ N(0, I): images with noise of their own spectrum, (n, c, H, W)."""
+        return images + noise * self._transform_back(self.std * standard_normal(images, rng))
+
+    def denoise(self, images: Tensor, gradient: Tensor, noise: float) -> Tensor:
+        """E[Y | Y + noise] = y + Cov(noise) ∂ log p(y)/∂y, (n, c, H, W): Tweedie's formula for the noise of `observe`.
+
+        Args:
+            images: y, of the density p of noisy images.
+            gradient: ∂ log p(y)/∂y, (n, c, H, W).
+            noise: as for `observe`.
+        """
+        return images + noise**2 * self._transform_back(self.std**2 * self._transform(gradient))
+
+    def _along(self, x: Tensor, rest: Tensor, scales: Tensor) -> Tensor:
+        """(``rest`` I + Uᵀ (``scales`` − ``rest``) U) x."""
+        flat = x.flatten(1)
+        return (rest * flat + (flat @ self.components.T * (scales - rest)) @ self.components).view(-1, *self.shape)
+
+    def _transform(self, images: Tensor) -> Tensor:
+        """T Y."""
+        turned = torch.einsum("nchw,ck->nkhw", images, self.colours)
+        return (self.rows @ turned @ self.columns.T).contiguous()
+
+    def _transform_back(self, coefficients: Tensor) -> Tensor:
+        """Tᵀ x."""
+        turned = self.rows.T @ coefficients @ self.columns
+        images = torch.einsum("nkhw,ck->nchw", turned, self.colours)
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+def most_images(dimension: int) -> int:
+    """The largest number of images of so many values from which components are found."""
+    return max(2, min(MOST_IMAGES, int(MOST_VALUES / dimension)))
+
+
+def cosines(side: int) -> Tensor:
+    """The orthogonal discrete cosine transform, DCT-II: (side, side), a frequency a row."""
+    k = torch.arange(side, dtype=torch.float64)
+    matrix = torch.cos(math.pi * k[:, None] * (k + 0.5) / side) * math.sqrt(2 / side)
+    matrix[0] /= math.sqrt(2)
+    return matrix.float()
+
+
+def smoother(like: Tensor) -> Tensor:
+    """Averages over neighbouring frequencies, at low ones over the frequency alone: (side, side), each row of sum 1."""
+    u = torch.arange(len(like), device=like.device).to(like).log1p()
+    weights = torch.exp(-((u[:, None] - u) ** 2) / (2 * SMOOTHING**2))
+    return weights / weights.sum(1, keepdim=True)
