@@ -8,7 +8,7 @@ __all__ = ["remove"]
 FIGURES = (
     "training.png", "classes.png", "loss.png",
     "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
-    "synthesis.png", "chains.png", "long_run.png",
+    "synthesis.png", "chains.png", "revisions.png", "long_run.png",
 )  # fmt: skip
 
 
