@@ -64,6 +64,7 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         "iterations": run.settings.iterations,
         "numbers": _numbers(records),
         "diagnosis": diagnosis,
+        "evaluation": run.evaluation(),
         "changes": settings.changes(run),
         "settings": [
             {"name": field.name, "value": getattr(run.settings, field.name), "meaning": field.metadata["meaning"]}
