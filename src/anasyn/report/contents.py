@@ -58,7 +58,6 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         "path": str(run.path),
         "kind": run.method.name,
         "sampled": run.method.sampled,
-        "revises": run.method.revise is not None,
         "num_images": len(run.data().names),
         "iteration": records[-1]["iteration"] if records else 0,
         "iterations": run.settings.iterations,
