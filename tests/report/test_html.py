@@ -93,7 +93,7 @@ def test_a_generator_and_that_its_page_needs_no_other_file(finished: Run, tmp_pa
     run = copied(finished, tmp_path / "run")
     assert html.write([run]) == run.path / "report.html"
     page = Page(run.path / "report.html")
-    assert "A generator learned from 16 images in 3 iterations" in page.text
+    assert "Learned by the method generator from 16 images in 3 iterations" in page.text
     assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
     for heading in ("Explore the latent space", "Reconstructions", "Panel of f(z)", "Learning curves", "Reproduce"):
         assert heading in page.words
@@ -134,7 +134,7 @@ def test_the_mse_is_each_images_own(finished: Run) -> None:
 
 def test_a_descriptor(synthesising: Run, tmp_path: Path) -> None:
     page = Page(html.write([synthesising], tmp_path / "report.html"))
-    assert "A descriptor learned from 16 images in 3 iterations" in page.text
+    assert "Learned by the method descriptor from 16 images in 3 iterations" in page.text
     assert {"Chains", "energy E(Y) along the chains"} <= set(page.words)
     chains = next(data for data in page.data if "steps" in data)
     assert chains["steps"] == [0, 1, 2]

@@ -60,7 +60,7 @@ def learning_charts(key: str, runs: Sequence[Curves]) -> Iterator[dict[str, Any]
                 (k, run) for k, run in enumerate(runs) if kind in ("", run.kind) and len(series(run.records, name)[0])
             ]
             if found:
-                yield _learning_chart(key, name, f"{title} of the {kind}" if kind else title, found)
+                yield _learning_chart(key, name, f"{title} ({kind})" if kind else title, found)
 
 
 def _learning_chart(key: str, name: str, title: str, runs: Sequence[tuple[int, Curves]]) -> dict[str, Any]:
