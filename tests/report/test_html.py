@@ -242,7 +242,7 @@ def test_the_verdict_stands_at_the_top(synthesising: Run, tmp_path: Path) -> Non
     page = Page(html.write([run]))
     assert "Verdict: not <b>learned</b>" in page.text
     assert "far & away" in page.words
-    assert "mean energy along chains ten times as long as in training" in page.words
+    assert "mean energy along chains 10 times as long as in training" in page.words
 
 
 LOW = "the bounds of log Z are 41.2 nats apart & <b>above</b> 5."

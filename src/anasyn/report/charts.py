@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
+from ..methods.synthesis import LONG_RUN
 from .figures import draw_curves, draw_energies, draw_events
 from .figures.curves import METRICS, Floats, Record, finite, scale_axes, series
 from .figures.style import ACCENT, ALERT, FAINT, INK, STYLE
@@ -104,7 +105,7 @@ def long_run_chart(key: str, long_run: Mapping[str, Any]) -> dict[str, Any]:
             ax.plot(x, y, color=RUN_COLORS[k], linewidth=1.6)
         scale_axes(ax)
 
-    return _chart(key, "mean energy along chains ten times as long as in training", "transition", draw, lines)
+    return _chart(key, f"mean energy along chains {LONG_RUN} times as long as in training", "transition", draw, lines)
 
 
 Line = tuple[str, int, Floats, Floats]  # label, index of the colour, x, y
