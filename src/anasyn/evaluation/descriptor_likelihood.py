@@ -129,7 +129,9 @@ def warning(found: NormalizerBracket) -> str | None:
     reasons = []
     width = (found.upper - found.lower).item()
     error = max(found.lower_error.item(), found.upper_error.item())
-    if not abs(width) <= WIDEST:
+    if width < -WIDEST:
+        reasons.append(f"the bounds of log Z are {-width:.1f} nats apart in the wrong order")
+    elif not width <= WIDEST:
         reasons.append(f"the bounds of log Z are {width:.1f} nats apart, above {WIDEST:g}")
     if not error <= WIDEST:
         reasons.append(f"the chains disagree: the standard error is {error:.1f} nats, above {WIDEST:g}")
