@@ -184,6 +184,24 @@ def test_a_diagnosis_that_is_none_is_named(content: str | bytes, generator: Path
     assert str(run / "diagnosis.json") in str(error.value)
 
 
+NO_MEASURES = ("{}", '{"iteration": 4}', '{"iteration": 4, "measures": []}', '{"measures": {}}')
+MEASURE = '{"iteration": 4, "measures": {"swd": %s}}'
+NO_MEASURE = ("7", "{}", '{"value": 1.0}', '{"protocol": ""}', '{"value": "1", "protocol": ""}',
+              '{"value": 1.0, "protocol": 7}')  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content", ["", "null", "[]", DEEP, b"\xff", *NO_MEASURES, *(MEASURE % each for each in NO_MEASURE)],
+    ids=lambda text: repr(text[:60]),
+)  # fmt: skip
+def test_an_evaluation_that_is_none_is_named(content: str | bytes, generator: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(generator, tmp_path / "run")
+    text("evaluation.json", content)(run)
+    with pytest.raises(InputError, match="run the command again") as error:
+        Run.open(run).evaluation()
+    assert str(run / "evaluation.json") in str(error.value)
+
+
 def test_a_last_line_of_metrics_that_was_cut_off_is_no_fault(
     command: Command, good: Path, generator: Path, tmp_path: Path, no_figures: None
 ) -> None:

@@ -85,7 +85,7 @@ def moving_stripes() -> Film:
     for t in range(8):
         for k in range(2):
             frames[t, k, ..., 5 * t + k] = 1.0
-    return Film(torch.arange(2), list(range(8)), 7, frames, torch.arange(16.0).view(8, 2))
+    return Film(torch.arange(2), list(range(8)), 7, frames, torch.arange(16.0).view(8, 2), proposed=False)
 
 
 def page_of_shapes(run: Run) -> str:

@@ -299,7 +299,7 @@ def test_three_runs_stand_side_by_side(page: Open) -> None:
     assert opened.locator("[data-explorer]").count() == 2
     charts = opened.locator("#compared .chart")
     titles = charts.locator("figcaption").all_inner_texts()
-    assert {"loss of the generator", "loss of the descriptor", "acceptance rate"} <= set(titles)
+    assert {"loss (generator)", "loss (descriptor)", "acceptance rate"} <= set(titles)
     overlaid = charts.nth(titles.index("step size δ"))
     assert overlaid.locator(".readout li").count() == 3
     assert overlaid.locator(".dot:visible").count() == 3

@@ -57,8 +57,10 @@ def test_the_same_command_does_nothing_to_a_finished_run(command: Command, cats:
 
 
 def test_more_iterations_go_on(command: Command, cats: Path, run: Path) -> None:
-    """With new metrics, figures, z and report; the diagnosis is no longer the run's."""
-    (run / "diagnosis.json").write_text("{}")
+    """With new metrics, figures, z and report; the diagnosis and the evaluation are no longer the run's."""
+    results = ("diagnosis.json", "evaluation.json")
+    for name in results:
+        (run / name).write_text("{}")
     before = tree(run)
     done = command("learn", "generator", "--data", cats, "--out", run, *SMALL, "--iterations", 6)
     assert done.status == 0
@@ -69,7 +71,7 @@ def test_more_iterations_go_on(command: Command, cats: Path, run: Path) -> None:
     assert json.loads((run / "config.json").read_text())["settings"]["iterations"] == 6
     for changed in ("figures/loss.png", "figures/reconstructions.png", "latents.safetensors", "report.html"):
         assert tree(run)[changed] != before[changed]
-    assert not (run / "diagnosis.json").exists()
+    assert not any((run / name).exists() for name in results)
 
 
 @pytest.mark.parametrize(

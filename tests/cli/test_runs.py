@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from anasyn.data import read_folder, to_float
+from anasyn.run import Run
 
 from ..commands import Command, refused, tree, warned
 
@@ -104,9 +105,10 @@ HELD_OUT = {"generator": {"held_out_mse", "held_out_psnr"}, "descriptor": set[st
 
 @pytest.mark.parametrize("model", ["generator", "descriptor"])
 def test_evaluating_prints_one_json_object(
-    model: str, command: Command, cats: Path, request: pytest.FixtureRequest
+    model: str, command: Command, cats: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    run = request.getfixturevalue(model)
+    """And keeps it for the report."""
+    run = shutil.copytree(request.getfixturevalue(model), tmp_path / "run")
     done = command("evaluate", run)
     assert (done.status, done.err) == (0, "")
     result = json.loads(done.out)
@@ -115,6 +117,7 @@ def test_evaluating_prints_one_json_object(
         assert set(measure) - {"standard_error", "warning"} == {"value", "protocol"}
         assert isinstance(measure["value"], float)
     assert result["kid"]["standard_error"] > 0
+    assert Run.open(run).evaluation() == {"iteration": 4, "measures": result}
     again = command("evaluate", run, "--data", cats)
     warned(again, "memorisation left out")  # since the held-out images are the training images
     more = json.loads(again.out)
@@ -124,16 +127,17 @@ def test_evaluating_prints_one_json_object(
     assert {name: more[name] for name in kept} == {name: result[name] for name in kept}
     for name in COMPARED:
         assert more[f"held_out_{name}"]["value"] == result[name]["value"]  # the same images
+    assert Run.open(run).evaluation() == {"iteration": 4, "measures": more}
 
 
-def test_evaluating_on_held_out_images(command: Command, generator: Path, tmp_path: Path) -> None:
+def test_evaluating_on_held_out_images(command: Command, run: Path, tmp_path: Path) -> None:
     """Of any size, and grey, but not a single one."""
     folder = tmp_path / "held out"
     command("data", "draw", "drawn-cats", folder, "--num", 6, "--size", 24, "--seed", 9)
     for path in sorted(folder.iterdir())[:3]:
         with Image.open(path) as image:
             image.convert("L").resize((40, 30)).save(path)
-    done = command("evaluate", generator, "--data", folder)
+    done = command("evaluate", run, "--data", folder)
     assert (done.status, done.err) == (0, "")
     measures = json.loads(done.out)
     assert {"held_out_kid", "held_out_mse", "memorisation"} <= set(measures)
@@ -141,26 +145,24 @@ def test_evaluating_on_held_out_images(command: Command, generator: Path, tmp_pa
     assert "training images" in measures["memorisation"]["meaning"]
     for path in sorted(folder.iterdir())[1:]:
         path.unlink()
-    refused(command("evaluate", generator, "--data", folder), folder, "only 1 usable image", "at least 2 are needed")
+    refused(command("evaluate", run, "--data", folder), folder, "only 1 usable image", "at least 2 are needed")
 
 
 def test_evaluating_in_a_feature_space_of_ones_own(
-    command: Command, generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_features.py").write_text("from torch import nn\n\n\ndef flat():\n    return nn.Flatten()\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    measures = json.loads(command("evaluate", generator, "--features", "own_features:flat").out)
+    measures = json.loads(command("evaluate", run, "--features", "own_features:flat").out)
     assert "by 768 features of own_features:flat" in measures["precision"]["protocol"]
-    refused(command("evaluate", generator, "--features", "own_features:none"), "features: ", "cannot be imported")
-    refused(command("evaluate", generator, "--features", "inception"), "features: expected random, pixels or package")
+    refused(command("evaluate", run, "--features", "own_features:none"), "features: ", "cannot be imported")
+    refused(command("evaluate", run, "--features", "inception"), "features: expected random, pixels or package")
 
 
-def test_the_likelihood_is_of_held_out_images_where_there_are_any(
-    command: Command, cats: Path, generator: Path
-) -> None:
+def test_the_likelihood_is_of_held_out_images_where_there_are_any(command: Command, cats: Path, run: Path) -> None:
     for options, which in [((), "training images"), (("--data", cats), "held-out images")]:
-        result = json.loads(command("evaluate", generator, "--fast", *options).out)
+        result = json.loads(command("evaluate", run, "--fast", *options).out)
         for name in ("log_likelihood", "bits_per_dimension", "log_likelihood_ess"):
             assert f"6 {which}" in result[name]["protocol"]
         assert "simulated" in result["log_likelihood_bracket"]["protocol"]

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn.evaluation import bits_per_dimension, bounding, dequantise, likelihood
+from anasyn.evaluation import (
+    NormalizerBracket,
+    bits_per_dimension,
+    bounding,
+    dequantise,
+    descriptor_likelihood,
+    likelihood,
+)
 from anasyn.evaluation.laplace import num_gradients
 from anasyn.models import Generator
 
@@ -129,6 +136,24 @@ def test_a_wide_bracket_and_chains_that_disagree_are_warned_of():
     assert bounding.warning(bound([20.0] + [1.0] * 9), bracket_of(1.0)) is None
     assert "standard error is 6.5 nats" in bounding.warning(bound([4.0, 9.0]), bracket_of(1.0))
     assert "standard error is nan nats" in bounding.warning(bound([4.0, math.nan]), bracket_of(1.0))
+
+
+@pytest.mark.parametrize(
+    ("upper", "error", "said"),
+    [
+        (14.0, 4.0, None),
+        (6.0, 4.0, None),
+        (17.0, 4.0, "are 7.0 nats apart, above 5."),
+        (3.0, 4.0, "are 7.0 nats apart in the wrong order."),
+        (math.nan, 4.0, "are nan nats apart, above 5."),
+        (14.0, 6.0, "the standard error is 6.0 nats, above 5."),
+    ],
+)
+def test_the_bounds_of_log_z_are_trusted_if_they_are_near(upper: float, error: float, said: str | None) -> None:
+    found = NormalizerBracket(*map(torch.tensor, (10.0, error, upper, 1.0, 8.0)))
+    told = descriptor_likelihood.warning(found)
+    assert (told is None) == (said is None)
+    assert (told or "").endswith(said or "")
 
 
 def test_numbers_that_are_not_trusted_never_come_without_their_warning(monkeypatch):

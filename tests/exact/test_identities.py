@@ -85,8 +85,8 @@ def test_planted_unadjusted_kernel_breaks_steins_identities():
 def test_planted_swapped_proposal_terms_break_steins_identities(monkeypatch):
     propose = langevin.propose
 
-    def swapped(log_density, state, rng, temperature=1.0):
-        proposal, log_alpha = propose(log_density, state, rng, temperature)
+    def swapped(log_density, state, rng, *options):
+        proposal, log_alpha = propose(log_density, state, rng, *options)
         return proposal, 2 * (proposal.log_density - state.log_density) - log_alpha
 
     monkeypatch.setattr(langevin, "propose", swapped)

@@ -78,7 +78,7 @@ def test_losses_of_different_methods_are_in_different_charts() -> None:
     # One name is part of another.
     runs = [Curves(kind, records(3, loss=[1.0] * 3), kind) for kind in ("generator", "deep generator", "descriptor")]
     charts = drawn(*runs)
-    assert list(charts) == ["loss of the deep generator", "loss of the descriptor", "loss of the generator"]
+    assert list(charts) == ["loss (deep generator)", "loss (descriptor)", "loss (generator)"]
     assert [len(chart["series"]) for chart in charts.values()] == [1, 1, 1]
 
 

@@ -48,6 +48,7 @@ class Chains(NamedTuple):
     model: Any
     num_steps: int
     data_noise: float = 0.0
+    proposed: bool = False
 
     def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
         return mcmc.Langevin(torch.full((len(index),), 0.1)), images.mean((2, 3), keepdim=True).expand_as(images)

@@ -93,7 +93,7 @@ def test_a_generator_and_that_its_page_needs_no_other_file(finished: Run, tmp_pa
     run = copied(finished, tmp_path / "run")
     assert html.write([run]) == run.path / "report.html"
     page = Page(run.path / "report.html")
-    assert "A generator learned from 16 images in 3 iterations" in page.text
+    assert "Learned by the method generator from 16 images in 3 iterations" in page.text
     assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
     for heading in ("Explore the latent space", "Reconstructions", "Panel of f(z)", "Learning curves", "Reproduce"):
         assert heading in page.words
@@ -134,7 +134,7 @@ def test_the_mse_is_each_images_own(finished: Run) -> None:
 
 def test_a_descriptor(synthesising: Run, tmp_path: Path) -> None:
     page = Page(html.write([synthesising], tmp_path / "report.html"))
-    assert "A descriptor learned from 16 images in 3 iterations" in page.text
+    assert "Learned by the method descriptor from 16 images in 3 iterations" in page.text
     assert {"Chains", "energy E(Y) along the chains"} <= set(page.words)
     chains = next(data for data in page.data if "steps" in data)
     assert chains["steps"] == [0, 1, 2]
@@ -242,7 +242,45 @@ def test_the_verdict_stands_at_the_top(synthesising: Run, tmp_path: Path) -> Non
     page = Page(html.write([run]))
     assert "Verdict: not <b>learned</b>" in page.text
     assert "far & away" in page.words
-    assert "mean energy along chains ten times as long as in training" in page.words
+    assert "mean energy along chains 10 times as long as in training" in page.words
+
+
+LOW = "the bounds of log Z are 41.2 nats apart & <b>above</b> 5."
+MEASURES: dict[str, Any] = {
+    "log_normalizer": {
+        "value": -12345.678,
+        "protocol": "Lower bound of log Z.",
+        "warning": f"Not to be trusted: {LOW}",
+    },
+    "bits_per_dimension": {"value": math.nan, "protocol": "−log p(Y)/(D ln 2).", "warning": "Not finite: <i>."},
+    "kid": {"value": 0.0123, "standard_error": 0.00456, "protocol": "Kernel distance.", "meaning": "None are copies."},
+}
+
+
+def test_an_evaluation_is_shown_with_each_warning_beside_its_number(synthesising: Run, tmp_path: Path) -> None:
+    run = copied(synthesising, tmp_path / "run")
+    text = Page(html.write([run])).text
+    assert f"The run is not evaluated as it is now: run anasyn evaluate {run.path}" in text
+    run.save_evaluation(3, MEASURES)
+    page = Page(html.write([run]))
+    assert "The measures of anasyn evaluate , after iteration 3." in page.text
+    assert f"log normalizer −12345.7 Not to be trusted: {LOW} Lower bound of log Z. bits per dimension" in page.text
+    assert "bits per dimension not finite Not finite: <i>. −log p(Y)/(D ln 2). kid" in page.text
+    assert "kid 0.0123 ± 0.0046 None are copies. Kernel distance." in page.text
+    assert "anasyn evaluate " + str(run.path) not in page.text
+    assert_needs_no_other_file(page, run.path / "report.html")
+    several = Page(html.write([run, synthesising], tmp_path / "both.html"))
+    assert several.text.count(LOW) == 1
+    assert several.text.count("not evaluated as it is now") == 1
+
+
+@pytest.mark.parametrize("iteration", [2, 4])
+def test_an_evaluation_of_another_iteration_is_not_the_runs(iteration: int, synthesising: Run, tmp_path: Path) -> None:
+    run = copied(synthesising, tmp_path / "run")
+    run.save_evaluation(iteration, MEASURES)
+    page = Page(html.write([run]))
+    assert f"The run is not evaluated as it is now: run anasyn evaluate {run.path}" in page.text
+    assert not any(measure["protocol"] in page.text for measure in MEASURES.values())
 
 
 def test_settings_that_follow_from_the_data_are_nobodys_wish(tmp_path: Path) -> None:

@@ -384,8 +384,10 @@ def test_removing_a_run_leaves_the_rest(data: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, data)
     for _ in advance(run, *run.resume(), run.images()):
         pass
+    run.save_evaluation(4, {})
     (run.path / "figures").mkdir()
-    (run.path / "figures" / "loss.png").write_text("drawn")
+    for figure in {"long_run.png", "classes.png"}.union(*FIGURES.values()):
+        (run.path / "figures" / figure).write_text("drawn")
     (run.path / "checkpoints" / "00000009.partial").mkdir()
     remove(run.path)
     assert list(run.path.iterdir()) == []

@@ -128,7 +128,7 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
         from ..report.loggers import open_log
 
         log = open_log(arguments.log, run, images)
-    for outdated in (report, run.path / "diagnosis.json"):
+    for outdated in (report, run.path / "diagnosis.json", run.path / "evaluation.json"):
         outdated.unlink(missing_ok=True)
     live = Live(run, images)
 

@@ -46,7 +46,9 @@ def add(commands: Any) -> None:
     coordinates = "coordinates of z (1 2, or principal directions)"
     interpolating.add_argument("--axes", type=positive, nargs=2, metavar=("I", "J"), help=coordinates)
 
-    evaluating = of_run("evaluate", evaluate, "quality measures of a run, each with its protocol, as JSON")
+    evaluating = of_run(
+        "evaluate", evaluate, "quality measures of a run, each with its protocol, as JSON and for its report"
+    )
     evaluating.add_argument("--data", metavar="DIR", help="held-out images")
     compared = "to compare images by: random, pixels or package.module:function (random)"
     evaluating.add_argument("--features", default="random", metavar="F", help=compared)
@@ -124,15 +126,18 @@ def interpolate(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Prints every quality measure of the run as one JSON object."""
+    """Prints every quality measure of the run as one JSON object, and keeps them for the report."""
     from ..evaluation.runs import evaluate
     from ..progress import counter
     from ..run import Run
 
     run = Run.open(arguments.run)
     held_out = images_of(run, arguments.data) if arguments.data else None
+    iteration = run.saved_iteration()  # before, since a run that learns meanwhile makes the measures outdated
     measures = evaluate(run, held_out, features=arguments.features, fast=arguments.fast, progress=counter("likelihood"))
     print(json.dumps(measures, indent=2))
+    assert iteration is not None  # or there was nothing to evaluate
+    run.save_evaluation(iteration, measures)
     return 0
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..evaluation import feature_space, features, same_distribution
+from ..methods.synthesis import LONG_RUN
 
 __all__ = ["LEVEL", "Agreement", "agreement"]
 
@@ -39,8 +40,8 @@ class Agreement:
         for starts, p in (found | {"the starts and noise": self.start_noise}).items():
             result = "told apart" if _told_apart(p) else "not told apart"
             yield (
-                f"after ten training lengths, chains from {starts} are {result} by a two-sample test (p = {p:.2g}; "
-                f"the energy distance of random features, level {LEVEL:.0%} for three tests)"
+                f"after {LONG_RUN} training lengths, chains from {starts} are {result} by a two-sample test "
+                f"(p = {p:.2g}; the energy distance of random features, level {LEVEL:.0%} for three tests)"
             )
 
 

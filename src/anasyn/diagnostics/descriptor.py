@@ -14,6 +14,7 @@ from ..data import as_float, to_uint8
 from ..evaluation import sliced_wasserstein, swd_levels
 from ..mcmc import mean_image
 from ..mcmc.kernel import color
+from ..methods.synthesis import LONG_RUN
 from ..models import Descriptor
 from ..processor import frozen
 from ..rng import standard_normal
@@ -93,7 +94,7 @@ def diagnose_descriptor(
     proposed: bool = False,
     rng: torch.Generator,
 ) -> DescriptorDiagnosis:
-    """Runs chains of ten training lengths from the data and from the learner's starts, and gives one of three verdicts.
+    """Runs chains of `LONG_RUN` training lengths from the data and from the learner's starts, and gives a verdict.
 
     `density`: long chains stay near the data and forget where they started, so that they can be read as draws from the
     density.
@@ -129,7 +130,7 @@ def diagnose_descriptor(
     watched = watch(model, kernel.with_step_size(step_size.repeat(2)), num_steps, torch.cat([data, starts]), rng)
     with frozen(model):
         noise = model.draw_reference(clean, rng)
-        num_long = FRAMES[-1] * num_steps
+        num_long = LONG_RUN * num_steps
         state, _ = mcmc.run(kernel.with_step_size(step_size), model.log_density, noise, num_steps=num_long, rng=rng)
     from_noise = to_uint8(state.position) if state.position.isfinite().all() else None
 
@@ -161,7 +162,7 @@ def diagnose_descriptor(
         starts_long=from_starts[-1],
         noise_long=distance(from_noise) if from_noise is not None else math.inf,
         diffused_short=distance(diffused(1)),
-        diffused_long=distance(diffused(FRAMES[-1])),
+        diffused_long=distance(diffused(LONG_RUN)),
     )
     long_run = LongRun(
         steps=tuple(watched.steps),
@@ -176,7 +177,7 @@ def diagnose_descriptor(
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
     added = f" with noise {data_noise:g}, as in learning" if data_noise else ""
     protocol = (
-        f"{which} images; chains of {num_long} transitions, {FRAMES[-1]} training lengths, with the learned weights, "
+        f"{which} images; chains of {num_long} transitions, {LONG_RUN} training lengths, with the learned weights, "
         f"from the data{added}, from the learner's starts and from noise; distances are the sliced Wasserstein "
         f"distance × 10³ of 7 × 7 patches to the images, mean over {levels} levels of the pyramid"
     )

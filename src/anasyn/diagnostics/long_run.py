@@ -13,12 +13,13 @@ from .. import mcmc
 from ..data import to_uint8
 from ..mcmc import State
 from ..mcmc.kernel import inner
+from ..methods.synthesis import LONG_RUN
 from ..models import Descriptor
 from ..processor import frozen
 
 __all__ = ["FRAMES", "LongRun", "Stein", "Watched", "stein", "watch"]
 
-FRAMES = (0, 1, 2, 5, 10)
+FRAMES = (0, 1, 2, 5, LONG_RUN)
 """When the long run is compared with the data and shown, in training lengths."""
 
 RECORDS_PER_LENGTH = 10  # times that statistics are kept in one training length
@@ -74,7 +75,7 @@ class Watched(NamedTuple):
 
 
 def watch(model: Descriptor, kernel: mcmc.Kernel, num_steps: int, position: Tensor, rng: torch.Generator) -> Watched:
-    """Runs 2n chains for ten training lengths, or until one of them is no longer finite.
+    """Runs 2n chains for `LONG_RUN` training lengths, or until one of them is no longer finite.
 
     Raises:
         ValueError: log p is not finite at the start.
@@ -84,7 +85,7 @@ def watch(model: Descriptor, kernel: mcmc.Kernel, num_steps: int, position: Tens
     with frozen(model):
         state = mcmc.init(model.log_density, position, kernel.step_size)
         rate, rates, since = torch.zeros_like(state.log_density), torch.zeros_like(state.log_density), 0
-        for t in range(FRAMES[-1] * num_steps + 1):
+        for t in range(LONG_RUN * num_steps + 1):
             if t > 0:
                 state, info = kernel.step(model.log_density, state, rng)
                 rate, since = rate + info.acceptance_rate, since + 1

@@ -1,4 +1,4 @@
-"""Whether the chains of a ladder recover images from noise: each level's, after one training length and after ten."""
+"""Whether the chains of a ladder recover images from noise: each level's, after one training length and after many."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -9,13 +9,13 @@ from torch import Tensor
 from .. import mcmc
 from ..learning import conditional
 from ..mcmc.kernel import inner
+from ..methods.synthesis import LONG_RUN
 from ..models import DescriptorLadder
 from ..processor import frozen
 from .chains import finite
 
 __all__ = ["LevelDiagnosis", "RecoveryDiagnosis", "diagnose_recovery"]
 
-LENGTHS = 10  # training lengths of a long chain
 AGREES = 0.1  # difference from 1 of the noise that is removed
 NEAR = 1.0  # difference of log-densities, in standard deviations over the images
 
@@ -46,8 +46,8 @@ class LevelDiagnosis:
     sigma: float  # σ_{t+1}
     acceptance_rate: float  # of a Metropolis–Hastings correction over the training length, applied or not
     short: Comparison  # after the training length from x_{t+1}
-    long: Comparison  # after ten from x_{t+1}
-    long_from_data: Comparison  # after ten from the true y_t
+    long: Comparison  # after a long run from x_{t+1}
+    long_from_data: Comparison  # after a long run from the true y_t
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RecoveryDiagnosis:
 def diagnose_recovery(
     model: DescriptorLadder, kernel: mcmc.Kernel, num_steps: int, images: Tensor, *, rng: torch.Generator
 ) -> RecoveryDiagnosis:
-    """Runs each level's chains from noisier images, for one training length and for ten, and gives a verdict.
+    """Runs each level's chains from noisier images, for one training length and for `LONG_RUN`, and gives a verdict.
 
     `samples its conditional densities`: at every level, chains of both lengths agree with the data (`Comparison`).
     `short-run sampler`: at every level chains of the training length do, but long ones do not.
@@ -92,7 +92,7 @@ def diagnose_recovery(
     applied = "accepts" if kernel.target_acceptance is not None else "is not applied; it would accept"
     reasons = (
         f"chains of {num_steps} transitions from the noisier image: {_agreement(short)}",
-        f"chains of {LENGTHS * num_steps} transitions, from there and from the data: {_agreement(long)}",
+        f"chains of {LONG_RUN * num_steps} transitions, from there and from the data: {_agreement(long)}",
         f"the Metropolis–Hastings correction {applied} {min(rates):.2g} to {max(rates):.2g} of the proposals",
     )
     protocol = (
@@ -118,9 +118,9 @@ def _level(
         log_density = conditional(descriptor, x_next, sigma)
         exact = mcmc.init(log_density, y, 1.0).log_density
         short, info = mcmc.run(kernel, log_density, x_next, num_steps=num_steps, rng=rng)
-        rest = (LENGTHS - 1) * num_steps
+        rest = (LONG_RUN - 1) * num_steps
         long, _ = mcmc.run(kernel, log_density, short.position, num_steps=rest, rng=rng)
-        from_data, _ = mcmc.run(kernel, log_density, y, num_steps=LENGTHS * num_steps, rng=rng)
+        from_data, _ = mcmc.run(kernel, log_density, y, num_steps=LONG_RUN * num_steps, rng=rng)
 
     def compare(state: mcmc.State) -> Comparison:
         difference = x_next - state.position

@@ -43,7 +43,7 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
             num_images=len(images),
             names=tuple(images.names[i] for i in chosen.tolist()),
             data_noise=chains.data_noise,
-            proposed=method.revise is not None,
+            proposed=chains.proposed,
             rng=rng,
         )
     if method.recover:

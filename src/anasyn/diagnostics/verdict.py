@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from ..methods.synthesis import LONG_RUN
+
 __all__ = ["HELD", "LEARNED", "STAYS", "STEIN", "Distances", "Verdict", "judge"]
 
 Verdict = Literal["density", "short-run sampler", "not learned"]
@@ -31,11 +33,11 @@ class Distances:
     starts: float  # of the learner's starts
     synthesized: float  # of the chains from the starts, after one training length
     data_short: float  # of the chains from the data, after one training length
-    data_long: float  # of the chains from the data, after ten training lengths
-    starts_long: float  # of the chains from the starts, after ten training lengths
-    noise_long: float  # of the chains from the model's reference, after ten training lengths
+    data_long: float  # of the chains from the data, after `LONG_RUN` training lengths
+    starts_long: float  # of the chains from the starts, after `LONG_RUN` training lengths
+    noise_long: float  # of the chains from the model's reference, after `LONG_RUN` training lengths
     diffused_short: float  # of the data after one training length of the kernel's noise without a density
-    diffused_long: float  # of the data after ten training lengths of it
+    diffused_long: float  # of the data after `LONG_RUN` training lengths of it
 
     def share(self, distance: float) -> float:
         """A distance on a scale from 0, `noise`, to 1, `mean_colour`."""
@@ -83,8 +85,8 @@ def judge(
     reasons = [
         f"at the training length, synthesised images are {_percent(synthesized)} of the way from the data to their "
         f"mean colours (learned: below {LEARNED:.0%})",
-        f"after ten training lengths, chains from the data are {_percent(data_long)} of that way, and chains from the "
-        f"starts {_percent(starts_long)} (a density: both below {bound:.0%}), and chains from noise "
+        f"after {LONG_RUN} training lengths, chains from the data are {_percent(data_long)} of that way, and chains "
+        f"from the starts {_percent(starts_long)} (a density: both below {bound:.0%}), and chains from noise "
         f"{_percent(share(distances.noise_long))}",
     ]
     if near:
@@ -94,7 +96,7 @@ def judge(
         )
         reasons.append(
             f"the starts are near the data already ({_percent(starts)}); noise alone would take chains to {alone} "
-            f"after one and ten training lengths: {how}"
+            f"after 1 and {LONG_RUN} training lengths: {how}"
         )
     if stays and not at_rest:
         ratios = f"{stein[0]:.2f} and {stein[1]:.2f}"

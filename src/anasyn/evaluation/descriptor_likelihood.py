@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
+from ..methods.synthesis import LONG_RUN
 from ..models import Descriptor
 from ..processor import frozen
 from ..rng import derive
@@ -20,7 +21,6 @@ __all__ = ["NUM_CHAINS", "evaluate_descriptor_likelihood"]
 
 NUM_CHAINS = 16  # forward, and reverse
 NUM_PILOTS = 6  # beside them: a quarter of all that start from the reference
-LENGTHS = 10  # training lengths after which a chain counts as a draw from the density, for the upper bound
 MAX_IMAGES = 512
 MIN_TEMPERATURES, MAX_TEMPERATURES = 64, 16_384
 
@@ -43,7 +43,7 @@ def evaluate_descriptor_likelihood(
         log p(Y) = f(Y) − log Z + log p₀(Y),   log Z from annealed importance sampling between the reference p₀ and p
 
     The forward chains bound log Z from below. The reverse chains bound it from above if they start at draws from p:
-    here the ends of chains of `LENGTHS` training lengths from the learner's starts. log p(Y) is stated with the upper
+    here the ends of chains of `LONG_RUN` training lengths from the learner's starts. log p(Y) is stated with the upper
     bound of log Z, and is then a lower bound itself.
 
     Args:
@@ -69,8 +69,8 @@ def evaluate_descriptor_likelihood(
 
     with frozen(model):
         began = time.perf_counter()
-        state, _ = mcmc.run(kernel, model.log_density, starts, num_steps=LENGTHS * num_steps, rng=rng)
-        each = (time.perf_counter() - began) / (LENGTHS * num_steps)  # seconds of a transition
+        state, _ = mcmc.run(kernel, model.log_density, starts, num_steps=LONG_RUN * num_steps, rng=rng)
+        each = (time.perf_counter() - began) / (LONG_RUN * num_steps)  # seconds of a transition
         affordable = seconds / (each * (2 + NUM_PILOTS / NUM_CHAINS))  # temperatures
         temperatures = 1 << int(math.log2(min(max(affordable, MIN_TEMPERATURES), MAX_TEMPERATURES)))
         total, done = 3 * (temperatures - 1), 0
@@ -99,8 +99,8 @@ def evaluate_descriptor_likelihood(
     p0 = "the Gaussian N(m, C) fitted to the images" if model.reference else f"N(0, {model.reference_std:g}² I)"
     how = (
         f"annealed importance sampling between {p0} and p, {NUM_CHAINS} chains of {temperatures} "
-        f"temperatures each way, the reverse ones from the ends of chains of {LENGTHS * num_steps} transitions, "
-        f"{LENGTHS} training lengths (seed {seed})"
+        f"temperatures each way, the reverse ones from the ends of chains of {LONG_RUN * num_steps} transitions, "
+        f"{LONG_RUN} training lengths (seed {seed})"
     )
     verdict = "" if untrusted else f" Trusted: bracket and standard errors are at most {WIDEST:g} nats."
     noise = f"uniform noise of one grey level{f' and that of learning, {data_noise:g},' if data_noise else ''} added"
@@ -131,7 +131,9 @@ def warning(found: NormalizerBracket) -> str | None:
     reasons = []
     width = (found.upper - found.lower).item()
     error = max(found.lower_error.item(), found.upper_error.item())
-    if not abs(width) <= WIDEST:
+    if width < -WIDEST:
+        reasons.append(f"the bounds of log Z are {-width:.1f} nats apart in the wrong order")
+    elif not width <= WIDEST:
         reasons.append(f"the bounds of log Z are {width:.1f} nats apart, above {WIDEST:g}")
     if not error <= WIDEST:
         reasons.append(f"the chains disagree: the standard error is {error:.1f} nats, above {WIDEST:g}")

@@ -32,6 +32,8 @@ class DescriptorLearner:
     Source: Xie, Lu, Zhu, Wu, *A Theory of Generative ConvNet*, ICML 2016.
     """
 
+    proposed = False  # chains start where their images do, not at a generator's proposals
+
     def __init__(
         self,
         model: Descriptor,

@@ -72,7 +72,7 @@ class MALA:
 
     def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One transition; a proposal whose log-density or gradient is not finite is rejected, and is divergent."""
-        proposal, log_alpha = propose(log_density, state, rng, preconditioner=self.preconditioner)
+        proposal, log_alpha = propose(log_density, state, rng, 1.0, self.preconditioner)
         return accept(state, proposal, log_alpha, rng)
 
     def with_step_size(self, step_size: float | Tensor) -> Self:

@@ -103,6 +103,7 @@ class Revision:
     """The descriptor, with chains that start at the generator's proposals."""
 
     learner: "CooperativeLearner"
+    proposed = True
 
     @property
     def model(self) -> "Descriptor":

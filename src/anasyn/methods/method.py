@@ -39,6 +39,10 @@ class Synthesis(Protocol):
     def data_noise(self) -> float:
         """The standard deviation of the noise on observed images."""
 
+    @property
+    def proposed(self) -> bool:
+        """Whether chains start at proposals of a generator, which belong to no image, or each for its image."""
+
     def first_chains(self, index: "Tensor", images: "Tensor", rng: "torch.Generator") -> "tuple[Kernel, Tensor]":
         """The kernel with fixed step sizes, and the start of a chain for each of these images.
 

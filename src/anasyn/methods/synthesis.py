@@ -7,7 +7,10 @@ from .. import mcmc
 from ..processor import frozen
 from .method import Synthesis
 
-__all__ = ["synthesize", "trajectory"]
+__all__ = ["LONG_RUN", "synthesize", "trajectory"]
+
+LONG_RUN = 10
+"""The length of a long run, in training lengths: after it chains are to be draws from the learned density."""
 
 
 def synthesize(synthesis: Synthesis, index: Tensor, images: Tensor, *, rng: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
+from ..methods.synthesis import LONG_RUN
 from .figures import draw_curves, draw_energies, draw_events
 from .figures.curves import METRICS, Floats, Record, finite, scale_axes, series
 from .figures.style import ACCENT, ALERT, FAINT, INK, STYLE
@@ -60,7 +61,7 @@ def learning_charts(key: str, runs: Sequence[Curves]) -> Iterator[dict[str, Any]
                 (k, run) for k, run in enumerate(runs) if kind in ("", run.kind) and len(series(run.records, name)[0])
             ]
             if found:
-                yield _learning_chart(key, name, f"{title} of the {kind}" if kind else title, found)
+                yield _learning_chart(key, name, f"{title} ({kind})" if kind else title, found)
 
 
 def _learning_chart(key: str, name: str, title: str, runs: Sequence[tuple[int, Curves]]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def long_run_chart(key: str, long_run: Mapping[str, Any]) -> dict[str, Any]:
             ax.plot(x, y, color=RUN_COLORS[k], linewidth=1.6)
         scale_axes(ax)
 
-    return _chart(key, "mean energy along chains ten times as long as in training", "transition", draw, lines)
+    return _chart(key, f"mean energy along chains {LONG_RUN} times as long as in training", "transition", draw, lines)
 
 
 Line = tuple[str, int, Floats, Floats]  # label, index of the colour, x, y

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..evaluation import evenly
 from ..learning import Learner
 from ..methods import Latents, Synthesis
+from ..methods.synthesis import LONG_RUN
 from ..models import Generator
 from ..rng import derive
 from ..run import Run
@@ -58,12 +59,12 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         "path": str(run.path),
         "kind": run.method.name,
         "sampled": run.method.sampled,
-        "revises": run.method.revise is not None,
         "num_images": len(run.data().names),
         "iteration": records[-1]["iteration"] if records else 0,
         "iterations": run.settings.iterations,
         "numbers": _numbers(records),
         "diagnosis": diagnosis,
+        "evaluation": run.evaluation(),
         "changes": settings.changes(run),
         "settings": [
             {"name": field.name, "value": getattr(run.settings, field.name), "meaning": field.metadata["meaning"]}
@@ -76,6 +77,7 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         "events": charts.events(curves),
         "long_run": pictures.from_file(strip) if strip.is_file() else None,
         "long_run_chart": charts.long_run_chart(f"{key} long", synthesis["long_run"]) if synthesis else None,
+        "long_run_length": LONG_RUN,
         "missing": None,
         "training": [],
         "learned": [],

@@ -28,6 +28,7 @@ class Film(NamedTuple):
     num_steps: int  # transitions of the whole chains
     frames: Tensor  # (t, n, c, H, W), not clamped to [−1, 1]
     energy: Tensor  # (t, n), E(Y) up to a constant
+    proposed: bool  # whether the chains start at proposals, which belong to no image
 
 
 def film(synthesis: Synthesis, images: ImageSet, seed: int, *, most: int = MOST_CHAINS) -> Film:
@@ -43,7 +44,8 @@ def film(synthesis: Synthesis, images: ImageSet, seed: int, *, most: int = MOST_
     frames = frames[: int(finite.int().cumprod(0).sum())]
     with torch.no_grad():
         energy = torch.stack([synthesis.model.energy(frame) for frame in frames])
-    return Film(index.cpu(), steps[: len(frames)], synthesis.num_steps, frames.cpu(), energy.cpu())
+    steps = steps[: len(frames)]
+    return Film(index.cpu(), steps, synthesis.num_steps, frames.cpu(), energy.cpu(), synthesis.proposed)
 
 
 def frame_steps(num_steps: int, most: int) -> list[int]:
@@ -68,6 +70,7 @@ def packed(watched: Film, images: ImageSet, most: int) -> dict[str, Any]:
         "tile": [width, height],
         "steps": watched.steps,
         "num_steps": watched.num_steps,
+        "proposed": watched.proposed,
         "chains": [
             {"name": images.names[i], "start": start, "training": training}
             for i, start, training in zip(

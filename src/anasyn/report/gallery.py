@@ -48,8 +48,7 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
         samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=device))
         drawn |= _inference_figures(latents, samples, images)
     if method.synthesise:
-        # Chains that start from proposals belong to no image.
-        drawn |= _synthesis_figures(method.synthesise(learner), images, seed, paired=method.revise is None)
+        drawn |= _synthesis_figures(method.synthesise(learner), images, seed)
     if method.revise:
         pairs = method.revise(learner, PAIRS, None, derive(seed, "figures", device=device))
         drawn["revisions.png"] = figures.revisions_figure(*map(to_uint8, pairs))
@@ -103,14 +102,14 @@ def _interpolation(model: Generator, plane: Subspace, points: int, low: float, h
     )
 
 
-def _synthesis_figures(synthesis: Synthesis, images: ImageSet, seed: int, *, paired: bool) -> dict[str, Figure]:
+def _synthesis_figures(synthesis: Synthesis, images: ImageSet, seed: int) -> dict[str, Figure]:
     """The chains as a film strip; if each belongs to an image, also their ends beside the images."""
     device = next(synthesis.model.parameters()).device
     rng = derive(seed, "figures", device=device)
     chosen = evenly(len(images), SHOWN)
     index, observed = chosen.to(device), to_float(images.pixels[chosen].to(device))
     drawn = {}
-    if paired:
+    if not synthesis.proposed:
         starts, synthesized = map(to_uint8, synthesize(synthesis, index, observed, rng=rng))
         drawn["synthesis.png"] = figures.synthesis_figure(starts, synthesized, images.pixels[chosen])
     steps = frame_steps(synthesis.num_steps, FRAMES)

@@ -50,11 +50,11 @@ def render(template: str, **content: Any) -> str:
     return environment.get_template(template).render(**content)
 
 
-def _number(value: Any) -> str:
-    """A float with four significant digits; any other value as text."""
+def _number(value: Any, digits: int = 4) -> str:
+    """A float with so many significant digits; any other value as text."""
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "not finite"
+    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
 def _labels(runs: list[Run]) -> list[str]:

@@ -83,8 +83,7 @@ def _figures(run: Run, learner: Learner, images: ImageSet) -> Iterator[tuple[str
         samples = to_uint8(run.method.sample(learner, 33, lambda: images, rng))
         yield from _of_inference(latents, samples, images)
     if run.method.synthesise:
-        synthesis, paired = run.method.synthesise(learner), run.method.revise is None
-        yield from _of_synthesis(synthesis, images, run.settings.seed, paired=paired)
+        yield from _of_synthesis(run.method.synthesise(learner), images, run.settings.seed)
     if run.method.revise:
         rng = derive(run.settings.seed, "figures", device=next(learner.model.parameters()).device)
         pairs = dict(
@@ -120,11 +119,9 @@ def _of_inference(latents: Latents, samples: Tensor, images: ImageSet) -> Iterat
     yield "latents", COLUMN, lambda ax: figures.draw_latents(ax, coordinates, images.pixels, plane.names, images.labels)
 
 
-def _of_synthesis(
-    synthesis: Synthesis, images: ImageSet, seed: int, *, paired: bool
-) -> Iterator[tuple[str, float, Draw]]:
+def _of_synthesis(synthesis: Synthesis, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:
     """The chains over time, and their energies; if each belongs to an image, also their ends beside the images."""
-    if paired:
+    if not synthesis.proposed:
         device = next(synthesis.model.parameters()).device
         chosen = evenly(len(images), 20)
         observed = to_float(images.pixels[chosen].to(device))

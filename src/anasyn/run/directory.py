@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,7 @@ from ..methods.build import build_learner
 from ..methods.settings import Precision
 from ..recipes import RECIPES
 from ..rng import derive
-from . import checkpoint, listing, metrics, saved
+from . import checkpoint, listing, metrics, results, saved
 from .device import choose_device
 from .files import flush, replace
 from .listing import Listing
@@ -283,16 +284,17 @@ class Run:
 
     def diagnosis(self) -> dict[str, Any] | None:
         """The result of `anasyn diagnose`; None if the run has learned since, or was never diagnosed."""
-        file = self.path / "diagnosis.json"
-        if not file.is_file():
-            return None
-        try:
-            content: dict[str, Any] = json.loads(file.read_text())
-            if not isinstance(content, dict):
-                raise TypeError("expected an object")
-            return content
-        except (ValueError, TypeError, RecursionError) as cause:
-            raise InputError(f"{file}: no diagnosis ({cause}); remove it and run `anasyn diagnose` again") from cause
+        return results.diagnosis(self.path / "diagnosis.json")
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The result of `anasyn evaluate`: ``iteration`` and ``measures``; None as for `diagnosis`."""
+        found = results.evaluation(self.path / "evaluation.json")
+        return found if found and found["iteration"] == self.saved_iteration() else None
+
+    def save_evaluation(self, iteration: int, measures: Mapping[str, Any]) -> None:
+        """Keeps the measures of the checkpoint of an iteration for `evaluation`."""
+        content = {"iteration": iteration, "measures": measures}
+        replace(self.path / "evaluation.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def save_latents(self, z: Tensor) -> None:
         """Writes the inferred latent vectors, (n, d), with the images' names in order."""

@@ -8,7 +8,7 @@ __all__ = ["remove"]
 FIGURES = (
     "training.png", "classes.png", "loss.png",
     "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
-    "synthesis.png", "chains.png", "long_run.png",
+    "synthesis.png", "chains.png", "revisions.png", "long_run.png",
 )  # fmt: skip
 
 
@@ -20,8 +20,8 @@ def remove(path: Path) -> None:
     for written in ("paper", "tensorboard", "wandb"):
         shutil.rmtree(path / written, ignore_errors=True)
     # config.json last, so that an interrupted deletion leaves a directory that still counts as a run.
-    files = ["data.json", "metrics.jsonl", "latents.safetensors", "diagnosis.json", "report.html", "config.json"]
-    for name in (*(f"figures/{figure}" for figure in FIGURES), *files):
+    results = ["latents.safetensors", "diagnosis.json", "evaluation.json", "report.html"]
+    for name in (*(f"figures/{figure}" for figure in FIGURES), *results, "data.json", "metrics.jsonl", "config.json"):
         (path / name).unlink(missing_ok=True)
     for folder in (path / "checkpoints", path / "figures"):
         if folder.is_dir() and not any(folder.iterdir()):

@@ -1,0 +1,47 @@
+"""What `anasyn diagnose` and `anasyn evaluate` have found about a run, as kept in its directory."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+__all__ = ["diagnosis", "evaluation"]
+
+
+def diagnosis(file: Path) -> dict[str, Any] | None:
+    """The content of diagnosis.json; None if there is no such file; raises `InputError` if it is damaged."""
+    return _read(file, "diagnose", lambda content: isinstance(content, dict))
+
+
+def evaluation(file: Path) -> dict[str, Any] | None:
+    """The content of evaluation.json: ``iteration``, and ``measures`` by their names; otherwise as `diagnosis`."""
+    return _read(file, "evaluate", _is_evaluation)
+
+
+def _read(file: Path, command: str, is_valid: Callable[[Any], bool]) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    damaged = InputError(f"{file}: not what `anasyn {command}` writes; remove it and run the command again")
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except (ValueError, RecursionError) as cause:
+        raise damaged from cause
+    if not is_valid(content):
+        raise damaged
+    return content
+
+
+def _is_evaluation(content: Any) -> bool:
+    measures = content.get("measures") if isinstance(content, dict) else None
+    return (
+        isinstance(measures, dict)
+        and isinstance(content.get("iteration"), int)
+        and all(
+            isinstance(measure, dict)
+            and isinstance(measure.get("value"), float)
+            and isinstance(measure.get("protocol"), str)
+            for measure in measures.values()
+        )
+    )
