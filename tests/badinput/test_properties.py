@@ -173,7 +173,7 @@ def test_an_accepted_recipe_resolves_and_builds_a_learner(method: Method, data: 
     assert None not in dataclasses.asdict(recipe).values()
     assert recipe.resolve(scale) == recipe
     assert type(recipe)(**dataclasses.asdict(recipe)) == recipe
-    learner = build_learner(method, recipe, torch.device("cpu"))
+    learner = build_learner(method, recipe, torch.device("cpu"), ("cat", "dog"))
     like = torch.zeros(2, *recipe.shape)
     learner.begin(like, 2, rng=derive(0, "chains"))
     with torch.no_grad():
@@ -183,7 +183,8 @@ def test_an_accepted_recipe_resolves_and_builds_a_learner(method: Method, data: 
         if method.synthesise:
             assert method.synthesise(learner).model(like).shape == (2,)
         if method.recover:
-            bottom, top = learner.model.at(0), learner.model.at(recipe.levels - 1)
+            labels = method.recover(learner).labels_of(torch.arange(2))
+            bottom, top = learner.model.at(0, labels), learner.model.at(recipe.levels - 1, labels)
             assert bottom(like).shape == top(like).shape == (2,)
     assert learner.chains.step_sizes.shape == (2 * getattr(recipe, "chains_per_image", 1),)
 

@@ -30,7 +30,7 @@ class Gaussian(nn.Module):
         super().__init__()
         self.ladder, self.factor, self.unused = ladder, factor, nn.Parameter(torch.zeros(()))
 
-    def at(self, level: int) -> nn.Module:
+    def at(self, level: int, labels: Tensor | None = None) -> nn.Module:
         here = self.ladder.alpha_bar(level)
         variance = self.ladder.shrinkage(level) ** 2 * (here * self.factor * STD**2 + 1 - here)
         return Square((1 - self.ladder.spread(level) ** 2 / variance) / 200)

@@ -31,10 +31,10 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def marginal(t: int) -> tuple[Tensor, Tensor]:
+def marginal(t: int, mu: Tensor = MU, c: Tensor = C) -> tuple[Tensor, Tensor]:
     """The mean and covariance of y_t."""
     here, above = (1 / (1 + NOISE[each] ** 2) for each in (t, t + 1))
-    return math.sqrt(above) * MU, (above / here) * (here * C + (1 - here) * EYE)
+    return math.sqrt(above) * mu, (above / here) * (here * c + (1 - here) * EYE)
 
 
 def variance_above(t: int) -> float:
@@ -42,9 +42,9 @@ def variance_above(t: int) -> float:
     return 1 - (1 + NOISE[t] ** 2) / (1 + NOISE[t + 1] ** 2)
 
 
-def given(t: int, x_next: Tensor) -> tuple[Tensor, Tensor]:
+def given(t: int, x_next: Tensor, mu: Tensor = MU, c: Tensor = C) -> tuple[Tensor, Tensor]:
     """The mean and covariance of y_t given x_{t+1}."""
-    mean, covariance = marginal(t)
+    mean, covariance = marginal(t, mu, c)
     posterior = torch.linalg.inv(torch.linalg.inv(covariance) + EYE / variance_above(t))
     return (mean @ torch.linalg.inv(covariance) + x_next / variance_above(t)) @ posterior, posterior
 
@@ -71,7 +71,7 @@ class Quadratics(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def at(self, level: int) -> nn.Module:
+    def at(self, level: int, labels: Tensor | None = None) -> nn.Module:
         return self.networks[level]
 
 

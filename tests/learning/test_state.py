@@ -1,6 +1,7 @@
 """A learner's state as named tensors: saved and restored, with no effect on what follows."""
 
 import math
+from collections.abc import Sequence
 from itertools import islice
 
 import pytest
@@ -56,10 +57,11 @@ def cooperative_learner(seed: int, kernel: mcmc.Kernel | None = None) -> Coopera
     return CooperativeLearner(model, kernel=kernel, num_steps=4, data_noise=0.03)
 
 
-def recovery_learner(seed: int) -> RecoveryLearner:
+def recovery_learner(seed: int, labels: Sequence[str] | None = None) -> RecoveryLearner:
     torch.manual_seed(seed)
-    model = DescriptorLadder(LevelledConv(8, 3, (6, 8, 8)), Ladder.geometric(3, 0.1, 10.0))
-    return RecoveryLearner(model, kernel=mcmc.MALA(0.5), num_steps=3)
+    network = LevelledConv(8, 3, (6, 8, 8), classes=len(set(labels or "a")))
+    model = DescriptorLadder(network, Ladder.geometric(3, 0.1, 10.0))
+    return RecoveryLearner(model, kernel=mcmc.MALA(0.5), num_steps=3, labels=labels)
 
 
 LEARNERS = {
@@ -71,6 +73,7 @@ LEARNERS = {
     "cooperative, adjusted": lambda seed: cooperative_learner(seed, mcmc.MALA(0.01)),
     "latent prior, cold": lambda seed: prior_learner(seed, mcmc.ColdChains(mcmc.reference_noise(1.0))),
     "recovery": recovery_learner,
+    "recovery, classes": lambda seed: recovery_learner(seed, ["ab"[k % 2] for k in range(len(IMAGES))]),
 }
 learners = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS.keys())
 OPTIONS = {"num_iterations": 20, "seed": 3, "batch_size": 3}

@@ -13,3 +13,12 @@ def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "cats"
     assert main(["data", "draw", "drawn-cats", str(folder), "--num", "12", "--size", "16"]) == 0
     return folder
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    """Six drawn cats and six drawn egrets of 16 pixels, in a folder each."""
+    for name in ("cats", "egrets"):
+        folder = tmp_path / "classes" / name
+        assert main(["data", "draw", f"drawn-{name}", str(folder), "--num", "6", "--size", "16"]) == 0
+    return tmp_path / "classes"

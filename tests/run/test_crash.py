@@ -37,6 +37,7 @@ RUNS = {
     "descriptor langevin": ["descriptor", "--chains-per-image", "2"],
     "generator mala": ["generator", "--optimizer", "sgd", "--learning-rate", "1e-6"],
     "descriptor hmc": ["descriptor", "--kernel", "hmc", "--leapfrog-steps", "2"],
+    "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
 }
 MOST_SITTINGS = 60
 
@@ -50,7 +51,8 @@ def learn(run: list[str], out: Path) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    raise SystemExit(main(["learn", *run, *SMALL, "--data", "drawn-cats", "--out", str(out)]))
+    os.chdir(out.parent)
+    raise SystemExit(main(["learn", "--data=drawn-cats", *run, *SMALL, "--out", str(out)]))
 
 
 def outcome(out: Path) -> dict[str, object]:
@@ -92,6 +94,8 @@ def kill_until_done(run: list[str], out: Path, rng: random.Random, kills: int) -
 
 def check(kills: int, kills_a_run: int, folder: Path) -> None:
     """``kills`` in all, spread over the runs in turn; each run's end is compared with that of one never stopped."""
+    for name in ("lions", "tigers"):
+        main(["data", "draw", "drawn-cats", str(folder / "classes" / name), "--num", "8", "--size", "16"])
     rng = random.Random(kills)
     left = kills
     for name, run in itertools.cycle(RUNS.items()):

@@ -1,5 +1,6 @@
 """A storm of random settings: none hangs, none saves what is not finite, each learns or stops with its cause named."""
 
+import dataclasses
 import math
 import random
 import time
@@ -79,7 +80,7 @@ def settings(model: str, number: int) -> Settings:
         )
     elif model == "recovery":
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
-        recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8))
+        recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8), conditional=("off", "on")[number % 2])
     elif model == "descriptor-convergent":
         recipe = DescriptorSettings(
             **common,
@@ -98,7 +99,7 @@ def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPat
     """Learns with settings number ``number`` and checks how it ends; the cause where it stopped."""
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
     recipe = settings(model, number)
-    images = load(SET[model], 16)
+    images = dataclasses.replace(load(SET[model], 16), labels=("lion", "tiger") * 8)
     run = Run.create(folder / f"{number}", model, recipe, images)
     learner, guard = run.resume()
     began, trouble, records = time.monotonic(), None, []

@@ -56,12 +56,15 @@ def add_recipe(recipes: Any, name: str, recipe: Recipe) -> None:
 def add_setting(group: Any, field: dataclasses.Field[Any], default: Any) -> None:
     """Adds the argument of one setting."""
     choices = choices_of(field)
+    switch = default == "off" and "on" in choices  # --conditional is --conditional on
     missing = "required" if field.name == "data" else "follows from the data"
     group.add_argument(
         "--" + field.name.replace("_", "-"),
         dest="set_" + field.name,
         type=str if choices else parsed(field) if field.metadata["parse"] else kinds_of(field)[0],
         default=argparse.SUPPRESS,
+        nargs="?" if switch else None,
+        const="on" if switch else None,
         metavar="|".join(choices) or field.name.upper(),
         help=f"{field.metadata['meaning']} ({missing if default is None else default})",
     )
@@ -206,10 +209,11 @@ def begin(
         scale, num_images=len(images), channels=images.pixels.shape[1], spread=spread(images.pixels)
     )
     settings = dataclasses.replace(asked, size=size, data=full(asked.data)).resolve(scale)
-    build_learner(RECIPES[name].method, settings, device)  # raises here if the network is refused
     held_out, num = None, settings.num_held_out(len(images))
     if num:
         images, held_out = images.split(num)
+    # Raises here, before anything is written, if the network or the classes are refused.
+    build_learner(RECIPES[name].method, settings, device, images.labels)
     return Run.create(path, name, settings, images, held_out, overwrite=overwrite), images, held_out
 
 

@@ -33,6 +33,8 @@ def add(commands: Any) -> None:
     sampling.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the random numbers (0)")
     revision = "MCMC transitions by which a descriptor revises the generator's images; 0 for none (as in learning)"
     sampling.add_argument("--revise", type=natural, metavar="L", help=revision)
+    named = "class of the images, of a run that was learned with --conditional (as in the data, at random)"
+    sampling.add_argument("--class", dest="of_class", metavar="NAME", help=named)
     sampling.add_argument("--out", type=Path, metavar="DIR", help="directory to write to (RUN/samples)")
 
     reconstructing = of_run("reconstruct", reconstruct, "infer z afresh by MCMC; prints the error as JSON")
@@ -76,7 +78,8 @@ def sample(arguments: argparse.Namespace) -> int:
     if arguments.out:
         require_empty(arguments.out)
     out = arguments.out or run.path / "samples"
-    images = to_uint8(run.sample(arguments.num, seed=arguments.seed, revise=arguments.revise)).cpu()
+    drawn = run.sample(arguments.num, seed=arguments.seed, revise=arguments.revise, of_class=arguments.of_class)
+    images = to_uint8(drawn).cpu()
     out.mkdir(parents=True, exist_ok=True)
     for old in list(out.glob("*.png")):  # from the last call: only RUN/samples can contain any
         old.unlink()

@@ -67,7 +67,13 @@ class RecoveryDiagnosis:
 
 
 def diagnose_recovery(
-    model: DescriptorLadder, kernel: mcmc.Kernel, num_steps: int, images: Tensor, *, rng: torch.Generator
+    model: DescriptorLadder,
+    kernel: mcmc.Kernel,
+    num_steps: int,
+    images: Tensor,
+    *,
+    labels: Tensor | None = None,
+    rng: torch.Generator,
 ) -> RecoveryDiagnosis:
     """Runs each level's chains from noisier images, for one training length and for `LONG_RUN`, and gives a verdict.
 
@@ -80,9 +86,10 @@ def diagnose_recovery(
         kernel: the transition, with step size b in units of `Ladder.narrowest`.
         num_steps: K, transitions in the training length.
         images: (n, *event) in [−1, 1], n ≥ 2.
+        labels: the classes of the images, (n,), which their chains have too; None for a model without classes.
         rng: on the images' device.
     """
-    levels = tuple(_level(model, t, kernel, num_steps, images, rng) for t in range(model.ladder.levels))
+    levels = tuple(_level(model, t, kernel, num_steps, images, labels, rng) for t in range(model.ladder.levels))
     short = [each.level for each in levels if not each.short.agrees]
     long = [each.level for each in levels if not (each.long.agrees and each.long_from_data.agrees)]
     verdict: Verdict = "samples its conditional densities"
@@ -108,9 +115,15 @@ def _agreement(failing: list[int]) -> str:
 
 
 def _level(
-    model: DescriptorLadder, t: int, kernel: mcmc.Kernel, num_steps: int, images: Tensor, rng: torch.Generator
+    model: DescriptorLadder,
+    t: int,
+    kernel: mcmc.Kernel,
+    num_steps: int,
+    images: Tensor,
+    labels: Tensor | None,
+    rng: torch.Generator,
 ) -> LevelDiagnosis:
-    ladder, descriptor = model.ladder, model.at(t)
+    ladder, descriptor = model.ladder, model.at(t, labels)
     sigma = ladder.sigma(t + 1)
     y, x_next = ladder.diffuse(images, t, rng)
     kernel = kernel.with_step_size(ladder.narrowest(t) * torch.as_tensor(kernel.step_size))

@@ -48,6 +48,9 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
         )
     if method.recover:
         levels = method.recover(learner)
-        pixels = to_float(images.pixels[evenly(len(images), MAX_IMAGES)].to(device))
-        recovery = diagnose_recovery(levels.model, levels.fixed_kernel(), levels.num_steps, pixels, rng=rng)
+        chosen = evenly(len(images), MAX_IMAGES)
+        pixels, labels = to_float(images.pixels[chosen].to(device)), levels.labels_of(chosen.to(device))
+        recovery = diagnose_recovery(
+            levels.model, levels.fixed_kernel(), levels.num_steps, pixels, labels=labels, rng=rng
+        )
     return inference, synthesis, recovery

@@ -1,6 +1,7 @@
 """Recovery likelihood: learning a ladder of descriptors, each of which recovers images from more noise."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +30,9 @@ class RecoveryLearner:
     iteration. A weight w_t, which does not move a level's maximum, is 1/g_t: the levels' networks, f without its
     scale g_t, count alike.
 
+    With classes, all densities are those of an image of a class k: f(y, t, k) in place of f(y, t). Each image has its
+    own in both steps.
+
     The step size of a chain at level t is δ_t = b × (the least standard deviation of y_t given x_{t+1} in any
     direction); the paper has b σ_{t+1}. The kernel's, and those that the chains keep, are b.
 
@@ -37,6 +41,8 @@ class RecoveryLearner:
         kernel: the transition, whose step size is b; if it has a target acceptance, each image's b is adapted.
         num_steps: K, transitions an iteration at each level.
         optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.9).
+        labels: the name of each image's class, in the order of the data set, for a model of so many classes; None for
+            one without. ``classes`` are their names in alphabetical order, which is that of the model.
 
     Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021.
     """
@@ -48,6 +54,7 @@ class RecoveryLearner:
         kernel: mcmc.Kernel | None = None,
         num_steps: int = 20,
         optimizer: torch.optim.Optimizer | None = None,
+        labels: Sequence[str] | None = None,
     ):
         self.model = model
         self.kernel = kernel or mcmc.Langevin(0.8)
@@ -55,6 +62,10 @@ class RecoveryLearner:
         self.chains = mcmc.ColdChains(mcmc.chains.data)
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4)
         self.shape = torch.Size()  # of an image
+        self.classes = tuple(sorted(set(labels or ())))
+        place = {name: k for k, name in enumerate(self.classes)}
+        device = next(model.parameters()).device
+        self.labels = torch.tensor([place[name] for name in labels], device=device) if labels else None  # (n,)
         self.iteration = 0
 
     def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
@@ -74,15 +85,16 @@ class RecoveryLearner:
         ladder, b = self.model.ladder, self.chains.step_sizes[index]
         t = self.iteration % ladder.levels
 
-        # y_t and x_{t+1} of each image
+        # y_t and x_{t+1} of each image, and its class if it has one
+        labels = self.labels_of(index)
         y, x_next = ladder.diffuse(images, t, rng)
 
         # Sampling step: K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}
-        state, info = recover(self.model, t, self.kernel.with_step_size(b), x_next, self.num_steps, rng)
+        state, info = recover(self.model, t, self.kernel.with_step_size(b), x_next, self.num_steps, rng, labels)
         recovered = state.position
 
         # Learning step: the gradient of w_t [ (1/n) Σ_i f(y_{t,i}, t) − (1/n) Σ_i f(ỹ_{t,i}, t) ]
-        descriptor = self.model.at(t)
+        descriptor = self.model.at(t, None if labels is None else labels.repeat(2))
         f_data, f_recovered = descriptor(torch.cat([y, recovered])).chunk(2)
         gap = f_data.mean() - f_recovered.mean()
         loss = -gap / descriptor.scale
@@ -127,7 +139,7 @@ class RecoveryLearner:
         """
         ladder = self.model.ladder
         t = self.iteration % ladder.levels
-        descriptor = self.model.at(t)
+        descriptor = self.model.at(t, self.labels_of(index))
         _, x_next = ladder.diffuse(images, t, rng)
         with frozen(descriptor):
             found = mcmc.stability(conditional(descriptor, x_next, ladder.sigma(t + 1)), x_next, rng=rng)
@@ -137,7 +149,11 @@ class RecoveryLearner:
         """The kernel with one fixed b: the geometric mean of the images'."""
         return self.kernel.with_step_size(self.chains.step_sizes.log().mean().exp())
 
-    def draw(self, num: int, *, rng: torch.Generator) -> Tensor:
+    def labels_of(self, index: Tensor) -> Tensor | None:
+        """The classes of the images with these indices, (b,), as places in ``classes``; None for a model without."""
+        return None if self.labels is None else self.labels[index]
+
+    def draw(self, num: int, *, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Images by ancestral sampling (Algorithm 2 of Gao et al.), (num, *event): from x_T ~ N(0, I) to x_0,
 
             y_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1};   x_t = y_t / √(1 − σ²_{t+1}),   t = T − 1, …, 0
@@ -146,16 +162,19 @@ class RecoveryLearner:
 
             E[x | x_0] = [x_0 + (1 − ᾱ_0) ∂ log p(x_0)/∂x_0] / √ᾱ_0
 
-        Nothing is clamped.
+        Nothing is clamped. ``labels``, (num,), are their classes; None for those of training images at random, so that
+        the samples are draws from Σ_k p(k) p(x | k).
         """
         ladder, kernel = self.model.ladder, self.fixed_kernel()
+        if self.labels is not None and labels is None:
+            labels = self.labels[torch.randint(len(self.labels), (num,), generator=rng, device=rng.device)]
         like = self.chains.step_sizes.new_empty(num, *self.shape)
         if like.dim() == 4:
             like = like.contiguous(memory_format=torch.channels_last)
         x = standard_normal(like, rng)
         for t in reversed(range(ladder.levels)):
-            x = recover(self.model, t, kernel, x, self.num_steps, rng)[0].position / ladder.shrinkage(t)
-        bottom = self.model.at(0)
+            x = recover(self.model, t, kernel, x, self.num_steps, rng, labels)[0].position / ladder.shrinkage(t)
+        bottom = self.model.at(0, labels)
         with frozen(bottom):
             state = mcmc.init(bottom.log_density, ladder.shrinkage(0) * x, 1.0)
         alpha_bar = ladder.alpha_bar(0)
@@ -163,7 +182,13 @@ class RecoveryLearner:
 
 
 def recover(
-    model: DescriptorLadder, t: int, kernel: mcmc.Kernel, x_next: Tensor, num_steps: int, rng: torch.Generator
+    model: DescriptorLadder,
+    t: int,
+    kernel: mcmc.Kernel,
+    x_next: Tensor,
+    num_steps: int,
+    rng: torch.Generator,
+    labels: Tensor | None = None,
 ) -> tuple[mcmc.State, mcmc.Info]:
     """K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}: the chains' last state, and what they did.
 
@@ -174,8 +199,9 @@ def recover(
         x_next: x_{t+1}, (n, *event).
         num_steps: K.
         rng: on the device of ``x_next``.
+        labels: the class of each chain, (n,); None for a model without classes.
     """
-    descriptor, ladder = model.at(t), model.ladder
+    descriptor, ladder = model.at(t, labels), model.ladder
     step_size = ladder.narrowest(t) * torch.as_tensor(kernel.step_size)
     with frozen(descriptor):
         density = conditional(descriptor, x_next, ladder.sigma(t + 1))

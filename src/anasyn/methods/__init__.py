@@ -4,12 +4,13 @@ from .cooperative import COOPERATIVE, CooperativeSettings
 from .descriptor import DESCRIPTOR, DescriptorSettings
 from .generator import GENERATOR, GeneratorSettings
 from .latent_prior import LATENT_PRIOR, LatentPriorSettings
-from .method import Latents, Method, Recovery, Synthesis
+from .method import Classes, Latents, Method, Recovery, Synthesis
 from .recovery import RECOVERY, RecoverySettings
 from .settings import Scale, Settings
 
 __all__ = [
     "METHODS",
+    "Classes",
     "CooperativeSettings",
     "DescriptorSettings",
     "GeneratorSettings",

@@ -22,11 +22,16 @@ MISTAKES = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)  # 
 NUM_TRIED = 8  # inputs of a user's network: with fewer, dropout might drop the same twice
 
 
-def build_learner(method: Method, settings: Settings, device: torch.device) -> Learner:
-    """The learner of resolved settings, with initial weights that the seed determines."""
+def build_learner(
+    method: Method, settings: Settings, device: torch.device, labels: Sequence[str] | None = None
+) -> Learner:
+    """The learner of resolved settings, with initial weights that the seed determines.
+
+    ``labels`` are the class names of the training images, or None if these have no classes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(settings.seed, "weights").initial_seed())
-        return method.build(settings, device)
+        return method.build(settings, device, labels) if method.classes else method.build(settings, device)
 
 
 def kernel(settings: ChainSettings, preconditioner: mcmc.Preconditioner | None = None) -> mcmc.Kernel:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..mcmc import Kernel
     from ..models import Descriptor, DescriptorLadder, Generator
 
-__all__ = ["Latents", "Method", "Recovery", "Synthesis"]
+__all__ = ["Classes", "Latents", "Method", "Recovery", "Synthesis"]
 
 
 class Latents(NamedTuple):
@@ -64,6 +64,16 @@ class Recovery(Protocol):
     def fixed_kernel(self) -> "Kernel":
         """The kernel with one fixed step size b for all chains, in units of `Ladder.narrowest`."""
 
+    def labels_of(self, index: "Tensor") -> "Tensor | None":
+        """The classes of these training images, (n,); None for a model without classes."""
+
+
+class Classes(NamedTuple):
+    """The classes of a model of images given their class."""
+
+    names: tuple[str, ...]
+    sample: "Callable[[Tensor, torch.Generator], Tensor]"  # places in ``names``, (n,), rng → images (n, c, H, W)
+
 
 @dataclass(frozen=True)
 class Method:
@@ -76,7 +86,8 @@ class Method:
         name: of the method and of its general recipe.
         about: a description in one line, for the help.
         settings: the dataclass of its settings.
-        build: resolved settings, device → learner before its first iteration.
+        build: resolved settings, device → learner before its first iteration. A method with ``classes`` is also given
+            the class name of each training image, or None if these have no classes.
         sample: learner, number, function that returns the training images, rng → images (num, c, H, W) in [−1, 1].
         sampled: a description of these images in a few words.
         infer: learner → the model and the inferred z; for methods with a latent vector.
@@ -84,6 +95,8 @@ class Method:
         revise: learner, number, transitions of a revision (None: as many as in learning), rng → proposals, and their
             revisions, (num, c, H, W) each; for methods whose samples are proposed by one model and revised by another.
         recover: learner → the descriptors of a ladder and their chains; for methods that recover images from noise.
+        classes: learner → the classes of which it can sample each, or None if it has learned none; for methods that can
+            learn a model of images given their class.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
         remarks: resolved settings, learner → remarks for the user, printed before learning starts.
     """
@@ -91,12 +104,13 @@ class Method:
     name: str
     about: str
     settings: type[Settings]
-    build: "Callable[[Any, torch.device], Learner]"
+    build: "Callable[..., Learner]"
     sample: "Callable[[Any, int, Callable[[], ImageSet], torch.Generator], Tensor]"
     sampled: str
     infer: Callable[[Any], Latents] | None = None
     synthesise: Callable[[Any], Synthesis] | None = None
     revise: "Callable[[Any, int, int | None, torch.Generator], tuple[Tensor, Tensor]] | None" = None
     recover: Callable[[Any], Recovery] | None = None
+    classes: Callable[[Any], Classes | None] | None = None
     likelihood: "Callable[[Any], Generator] | None" = None
     remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()

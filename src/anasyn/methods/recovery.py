@@ -1,11 +1,12 @@
 """A ladder of descriptors, learned by diffusion recovery likelihood: its settings, its learner and its abilities."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from .method import Method, Recovery
+from ..errors import InputError
+from .method import Classes, Method, Recovery
 from .settings import ChainSettings, Kernel, Scale, setting
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ..models.ladder import LevelledNetwork
 
 __all__ = ["RECOVERY", "RecoverySettings"]
+
+AT_ONCE = 256  # samples whose chains run together
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class RecoverySettings(ChainSettings):
         20.0, "c_T, beside which images are nothing; the levels between have equal ratios", "model", least=2, most=1e4
     )
 
+    conditional: Literal["off", "on"] = setting(
+        "off", "on: a model of images given their class, the folder in which an image lies", "model"
+    )
+
+    @property
+    def uses_labels(self) -> bool:
+        return self.conditional == "on"
+
     def resolve(self, scale: Scale) -> Self:
         n = scale.num_images
         batch = min(self.batch_size or 32, n)
@@ -49,8 +60,12 @@ class RecoverySettings(ChainSettings):
         )
 
 
-def build(settings: RecoverySettings, device: "torch.device") -> "RecoveryLearner":
-    """The learner that these settings describe."""
+def build(settings: RecoverySettings, device: "torch.device", labels: Sequence[str] | None = None) -> "RecoveryLearner":
+    """The learner that these settings describe; ``labels`` are the class names of the training images.
+
+    Raises:
+        InputError: a model of classes is asked for, and there are fewer than two.
+    """
     from ..learning import RecoveryLearner
     from ..models import DescriptorLadder, Ladder
     from ..models.levelled import LevelledConv, WithLevel
@@ -59,24 +74,44 @@ def build(settings: RecoverySettings, device: "torch.device") -> "RecoveryLearne
     assert settings.width is not None
     assert settings.num_steps is not None
     channels, height, width = settings.shape
+    given = labels if settings.conditional == "on" else None
+    classes = len(set(given or ())) or 1
+    if settings.conditional == "on" and classes < 2:
+        found = f"{settings.data} has {'none' if labels is None else 'one'}"
+        raise InputError(f"conditional: expected two or more class folders, with every image in one; {found}")
     if settings.network == "built-in":
         widths = (max(settings.width // 2, 4), settings.width, settings.width)
-        network: LevelledNetwork = LevelledConv((height, width), settings.levels, widths, channels)
+        network: LevelledNetwork = LevelledConv((height, width), settings.levels, widths, channels, classes)
     else:
-        one = load_network(settings, takes=(channels + 1, height, width), gives=())
-        network = WithLevel(one, settings.levels)
+        constant = 1 if given is None else 1 + classes  # the level's channel, and those of the classes
+        one = load_network(settings, takes=(channels + constant, height, width), gives=())
+        network = WithLevel(one, settings.levels, classes)
     ladder = Ladder.geometric(settings.levels, settings.smallest_noise, settings.largest_noise)
     model = DescriptorLadder(network, ladder, settings.precision).to(device)
     return RecoveryLearner(
-        model, kernel=kernel(settings), num_steps=settings.num_steps, optimizer=optimizer(settings, model)
+        model,
+        kernel=kernel(settings),
+        num_steps=settings.num_steps,
+        optimizer=optimizer(settings, model),
+        labels=given,
     )
 
 
 def sample(learner: "RecoveryLearner", num: int, images: "Callable[[], ImageSet]", rng: "torch.Generator") -> "Tensor":
-    """Ancestral samples, from N(0, I) down the ladder."""
+    """Ancestral samples, from N(0, I) down the ladder; with classes, each of the class of a random training image."""
     import torch
 
-    return torch.cat([learner.draw(min(256, num - done), rng=rng) for done in range(0, num, 256)])
+    return torch.cat([learner.draw(min(AT_ONCE, num - done), rng=rng) for done in range(0, num, AT_ONCE)])
+
+
+def classes(learner: "RecoveryLearner") -> Classes | None:
+    """The classes of a conditional model."""
+    import torch
+
+    def sample(labels: "Tensor", rng: "torch.Generator") -> "Tensor":
+        return torch.cat([learner.draw(len(part), labels=part, rng=rng) for part in labels.split(AT_ONCE)])
+
+    return Classes(learner.classes, sample) if learner.classes else None
 
 
 def recover(learner: "RecoveryLearner") -> Recovery:
@@ -92,4 +127,5 @@ RECOVERY = Method(
     sample=sample,
     sampled="ancestral samples down the ladder of noise",
     recover=recover,
+    classes=classes,
 )

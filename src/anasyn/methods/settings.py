@@ -119,6 +119,11 @@ class Settings:
         return replace(self, **chosen, batch_size=batch_size)
 
     @property
+    def uses_labels(self) -> bool:
+        """Whether learning depends on the classes of the images."""
+        return False
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(c, H, W) of an image, of resolved settings."""
         assert self.size is not None

@@ -81,16 +81,21 @@ class Ladder:
 
 
 class LevelledNetwork(Protocol):
-    """A network for each level; they may share weights."""
+    """A network for each level, and for each class if there are classes; they may share weights."""
 
-    def at(self, level: int) -> nn.Module:
-        """The network of one level: images (n, *event) → one number per image, (n,)."""
+    def at(self, level: int, labels: Tensor | None = None) -> nn.Module:
+        """The network of one level: images (n, *event) → one number per image, (n,).
+
+        With classes, that of the images' classes, ``labels``, (n,): each image has the network of its own class.
+        """
 
 
 class DescriptorLadder(nn.Module):
     """For each level t < T of a ladder, a descriptor of y_t:   p(y_t) ∝ exp[f(y_t, t)].
 
         f(y, t) = g_t · network_t(y) − ‖y‖²/2s_t²,   s_t² = (1 − σ²_{t+1})(1 − ᾱ_t)
+
+    With classes, for each class k a descriptor of the y_t of its images: p(y_t | k) ∝ exp[f(y_t, t, k)].
 
     The reference N(0, s_t² I) is the noise in y_t = m + s_t ε, m the image without it, whose density is exactly
 
@@ -114,9 +119,14 @@ class DescriptorLadder(nn.Module):
         self.ladder = ladder
         self.precision = precision
 
-    def at(self, t: int) -> Descriptor:
-        """The descriptor of y_t, whose `log_density` is f(·, t), 0 ≤ t < T."""
-        return Descriptor(self.network.at(t), self.ladder.spread(t), self.scale(t), self.precision)
+    def at(self, t: int, labels: Tensor | None = None) -> Descriptor:
+        """The descriptor of y_t, whose `log_density` is f(·, t), 0 ≤ t < T; with classes, of the y_t of n images.
+
+        Args:
+            t: the level.
+            labels: the class of each of the n images, (n,); None for a model without classes.
+        """
+        return Descriptor(self.network.at(t, labels), self.ladder.spread(t), self.scale(t), self.precision)
 
     def scale(self, t: int) -> float:
         """g_t, 0 ≤ t < T."""

@@ -132,12 +132,14 @@ class Crop(nn.Module):
 class Head(nn.Linear):
     """Σ_k w_k x_k over each image's features, (n, c, h, w) → (n,), summed in the precision of the weights.
 
+    With K > 1 ``outputs``, each the sum with weights of its own: (n, c, h, w) → (n, K).
+
     The features are flattened in their memory order, channels last. Any other order would copy them, and their gradient
     would not be channels-last, which is slow in every layer below.
     """
 
-    def __init__(self, features: int):
-        super().__init__(features, 1, bias=False)
+    def __init__(self, features: int, outputs: int = 1):
+        super().__init__(features, outputs, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

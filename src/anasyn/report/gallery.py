@@ -9,7 +9,7 @@ from torch import Tensor
 from ..data import ImageSet, to_float, to_uint8
 from ..evaluation import evenly
 from ..learning import Learner
-from ..methods import Latents, Synthesis
+from ..methods import Classes, Latents, Synthesis
 from ..methods.synthesis import synthesize, trajectory
 from ..models import Generator
 from ..rng import derive
@@ -23,6 +23,7 @@ __all__ = ["interpolate", "write"]
 SHOWN = 40  # images of a large data set
 FRAMES = 10  # of a film strip, without the start
 PAIRS = 33  # of proposals and revisions
+SAMPLED_CLASSES, SAMPLES_OF_A_CLASS = 20, 10
 
 
 def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
@@ -53,8 +54,12 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
         pairs = method.revise(learner, PAIRS, None, derive(seed, "figures", device=device))
         drawn["revisions.png"] = figures.revisions_figure(*map(to_uint8, pairs))
     if not (method.infer or method.synthesise):
-        samples = to_uint8(method.sample(learner, 64, lambda: images, derive(seed, "figures", device=device)))
-        drawn["samples.png"] = figures.grid_figure(samples, "samples")
+        rng = derive(seed, "figures", device=device)
+        if classes := method.classes and method.classes(learner):
+            drawn["samples.png"] = _samples_by_class(classes, rng)
+        else:
+            samples = to_uint8(method.sample(learner, 64, lambda: images, rng))
+            drawn["samples.png"] = figures.grid_figure(samples, "samples")
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
     return [folder / name for name in drawn]
@@ -78,6 +83,15 @@ def interpolate(run: Run, points: int, low: float, high: float, axes: tuple[int,
     plane = latent_plane(latents.z, axes)
     figures.save(_interpolation(latents.model, plane, points, low, high), path)
     return path
+
+
+def _samples_by_class(classes: Classes, rng: torch.Generator) -> Figure:
+    """A row of samples for each class, or for the first of many."""
+    names = classes.names[:SAMPLED_CLASSES]
+    labels = torch.arange(len(names), device=rng.device).repeat_interleave(SAMPLES_OF_A_CLASS)
+    few = f", {len(names)} of {len(classes.names):,} classes" if len(names) < len(classes.names) else ""
+    samples = to_uint8(classes.sample(labels, rng))
+    return figures.class_grid_figure(samples, [names[k] for k in labels.tolist()], f"samples by class{few}")
 
 
 def _inference_figures(latents: Latents, samples: Tensor, images: ImageSet) -> dict[str, Figure]:

@@ -17,7 +17,7 @@ from ..data import ImageSet
 from ..data.sources import full, load
 from ..errors import InputError
 from ..learning import Guard, Learner, use_average
-from ..methods import METHODS, Latents, Method, Settings
+from ..methods import METHODS, Classes, Latents, Method, Settings
 from ..methods.build import build_learner
 from ..methods.settings import Precision
 from ..recipes import RECIPES
@@ -124,7 +124,7 @@ class Run:
             InputError: they are missing or have changed since the run began; the message lists them.
         """
         images, held_out = self._split()
-        changes = listing.changes(self.data(), images, held_out)
+        changes = listing.changes(self.data(), images, held_out, labels=self.settings.uses_labels)
         if changes:
             raise InputError(
                 f"{self.settings.data}: the images are not those that {self.path} began with ({changes}); "
@@ -142,11 +142,20 @@ class Run:
 
         Images with the content of an earlier one keep their chains. A run whose batch was all of its images still uses
         all of them in every iteration.
+
+        Raises:
+            InputError: the run depends on classes, and they are not those that it began with.
         """
         images, held_out = self._split()
-        changes = listing.changes(self.data(), images, held_out)
+        changes = listing.changes(self.data(), images, held_out, labels=self.settings.uses_labels)
         if not changes:
             return self, ""
+        began_with, found = ({*(labels or ())} for labels in (self.data().labels, images.labels))
+        if self.settings.uses_labels and found != began_with:
+            raise InputError(
+                f"{self.settings.data}: expected the classes that {self.path} began with, "
+                f"{', '.join(sorted(began_with))}; got {', '.join(sorted(found)) or 'none'}"
+            )
         before, now = len(self.data().names), len(images)
         assert self.settings.batch_size is not None
         batch_size = now if self.settings.batch_size == before else min(self.settings.batch_size, now)
@@ -215,9 +224,10 @@ class Run:
         """
         settings = dataclasses.replace(self.settings, precision=precision) if precision else self.settings
         device = choose_device(settings.device)
-        learner, guard = build_learner(self.method, settings, device), Guard(active=settings.guard == "on")
+        images, guard = self.data(), Guard(active=settings.guard == "on")
+        learner = build_learner(self.method, settings, device, images.labels)
         like = torch.zeros(1, *settings.shape, device=device)
-        state = saved.load(self.path / "checkpoints", learner, guard, self.data(), like, settings.seed)
+        state = saved.load(self.path / "checkpoints", learner, guard, images, like, settings.seed)
         if state and state["versions"] != saved.versions():
             log.warning("%s: saved by other versions than these; results may differ in the last bits", self.path)
         return learner, guard
@@ -246,7 +256,7 @@ class Run:
         assert self.method.infer is not None
         return self.method.infer(learner)
 
-    def sample(self, num: int, *, seed: int, revise: int | None = None) -> Tensor:
+    def sample(self, num: int, *, seed: int, revise: int | None = None, of_class: str | None = None) -> Tensor:
         """``num`` images from the learned model, (num, c, H, W) in [−1, 1].
 
         Args:
@@ -254,10 +264,11 @@ class Run:
             seed: of the random numbers.
             revise: transitions by which proposals are revised, 0 for the proposals themselves; None for the samples of
                 the method.
+            of_class: the name of the images' class; None for images of all classes, if the run has classes.
 
         Raises:
-            InputError: nothing is learned yet, the training images are needed and are missing or have changed, or the
-                method has no revision.
+            InputError: nothing is learned yet, the training images are needed and are missing or have changed, the
+                method has no revision, or the run has no such class.
         """
         if revise is not None and self.method.revise is None:
             able = ", ".join(method.name for method in METHODS if method.revise)
@@ -265,10 +276,25 @@ class Run:
                 f"{self.path}: holds a {self.method.name}, which has no revision; expected a run of {able}"
             )
         learner = self.learned()
-        rng = derive(seed, "sample", device=next(learner.model.parameters()).device)
+        device = next(learner.model.parameters()).device
+        rng = derive(seed, "sample", device=device)
+        if of_class is not None:
+            classes = self._classes_of(learner)
+            if of_class not in classes.names:
+                raise InputError(f"class: {self.path} has {', '.join(classes.names)}; got {of_class!r}")
+            return classes.sample(torch.full((num,), classes.names.index(of_class), device=device), rng)
         if revise is None or self.method.revise is None:
             return self.method.sample(learner, num, self.images, rng)
         return self.method.revise(learner, num, revise, rng)[1]
+
+    def _classes_of(self, learner: Learner) -> Classes:
+        classes = self.method.classes(learner) if self.method.classes else None
+        if classes is None:
+            able = ", ".join(method.name for method in METHODS if method.classes)
+            raise InputError(
+                f"class: {self.path} was learned without classes; expected a run of {able} with --conditional"
+            )
+        return classes
 
     def save(self, learner: Learner, guard: Guard) -> None:
         """Writes a checkpoint, after flushing the metrics; raises `Divergence` if something is not finite."""

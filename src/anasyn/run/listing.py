@@ -42,9 +42,15 @@ def read(file: Path) -> Listing:
         raise InputError(f"{file}: not the list of a run's images ({cause})") from cause
 
 
-def changes(before: Listing, images: ImageSet, held_out: ImageSet | None) -> str:
-    """The differences between these images and those that a run began with, by name; empty if there are none."""
+def changes(before: Listing, images: ImageSet, held_out: ImageSet | None, *, labels: bool) -> str:
+    """The differences between these images and those that a run began with, by name; empty if there are none.
+
+    With ``labels``, images whose classes are others count as changed.
+    """
     if list(images.digests) == before.digests:
+        if labels and list(images.labels or ()) != before.labels:
+            pairs = zip(images.names, before.labels or (), images.labels or images.names, strict=True)
+            return f"in other classes {_first([name for name, then, now in pairs if then != now])}"
         same = list(held_out.digests if held_out else ()) == before.held_out
         return "" if same else "other held-out images"
     then = dict(zip(before.names, before.digests, strict=True))
