@@ -168,3 +168,21 @@ def test_the_state_goes_around(make):
     chains.store(everyone, start + 1, 2 * chains.step_sizes)
     assert torch.equal(other.start(everyone, images, rng(2)), start)
     assert torch.equal(2 * other.step_sizes, chains.step_sizes)
+
+
+def test_a_share_of_persistent_chains_starts_anew():
+    chains, images = mcmc.PersistentChains(starts.data, restart=0.3), torch.zeros(1000, 1, 8, 8)
+    chains.allocate(1000, 0.1, like=images, rng=rng())
+    everyone = torch.arange(1000)
+    chains.store(everyone, torch.ones_like(images), chains.step_sizes.clone())
+    anew = (chains.start(everyone, images, rng(1)) == 0).flatten(1)
+    assert (anew.all(1) | ~anew.any(1)).all()  # a whole chain, or nothing of it
+    assert anew[:, 0].float().mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_persistent_chains_that_share_a_step_size_have_the_mean_of_the_last_batch():
+    chains, images = mcmc.PersistentChains(share=True), pictures()
+    chains.allocate(10, 0.1, like=images, rng=rng())
+    index = torch.tensor([2, 5])
+    chains.store(index, images[index], torch.tensor([0.1, 0.4]))
+    torch.testing.assert_close(chains.step_sizes, torch.full((10,), 0.2))

@@ -37,6 +37,7 @@ RUNS = {
     "descriptor langevin": ["descriptor", "--chains-per-image", "2"],
     "generator mala": ["generator", "--optimizer", "sgd", "--learning-rate", "1e-6"],
     "descriptor hmc": ["descriptor", "--kernel", "hmc", "--leapfrog-steps", "2"],
+    "descriptor fitted": ["descriptor", "--reference", "fitted", "--components", "4", "--average", "0.9"],
     "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
 }
 MOST_SITTINGS = 60
