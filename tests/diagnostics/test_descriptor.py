@@ -290,7 +290,7 @@ def test_proposals_near_the_data_were_not_given_to_the_chains():
         diffused_short=58.5,
         diffused_long=234.3,
     )
-    assert judge(distances, (-15.1, -16.4), same=True, proposed=True)[0] == "short-run sampler"
+    assert judge(distances, (-15.1, -16.4), same=True, earned=True)[0] == "short-run sampler"
     assert judge(distances, (-15.1, -16.4), same=True)[0] == "not learned"
 
 
