@@ -173,7 +173,10 @@ def diagnose_descriptor(
     )
     steins = watched.steins + [(Stein(math.nan, math.nan),) * 2] * missing
     steins_long = (steins[-1][0].ratio, steins[-1][1].ratio)
-    verdict, reasons = judge(distances, steins_long, same=agree.same, forgotten=agree.forgotten, proposed=proposed)
+    # A fitted reference is near the images itself: chains from it have to come to the same density as all others.
+    fitted = model.reference is not None
+    same = agree.same and (agree.forgotten or not fitted)
+    verdict, reasons = judge(distances, steins_long, same=same, earned=proposed or fitted)
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
     added = f" with noise {data_noise:g}, as in learning" if data_noise else ""
     protocol = (

@@ -45,7 +45,7 @@ class Distances:
 
 
 def judge(
-    distances: Distances, stein: tuple[float, float], *, same: bool, forgotten: bool = False, proposed: bool = False
+    distances: Distances, stein: tuple[float, float], *, same: bool, earned: bool = False
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and its reasons in words. Shares are of the way from the data, 0, to their mean colours, 1.
 
@@ -59,20 +59,19 @@ def judge(
     data shows something only if noise alone would have taken the chains away: their share must also be below `HELD`
     times that of the data diffused by noise alone.
 
-    This is not asked of chains that have forgotten their starts: those from noise are not told apart from those from
-    the data. Nor of a generator's proposals, which have learned from the descriptor alone where the data are.
+    This is not asked where the chains' starts have never been images, and being near the data is learned: those of a
+    generator that has learned from the descriptor alone, and those of persistent chains from a fitted reference.
 
     Args:
         distances: to the data.
         stein: −E[y · ∇ log p]/D at the end of the long runs, from the data and from the starts.
-        same: whether the ends of the two are not told apart.
-        forgotten: whether chains from the model's reference and those from the data are not told apart.
-        proposed: whether the starts are such proposals.
+        same: whether the ends of the two are not told apart; with a fitted reference, nor those of chains from it.
+        earned: whether the starts have never been images.
     """
     share = distances.share
     synthesized, starts = share(distances.synthesized), share(distances.starts)
     data_long, starts_long = share(distances.data_long), share(distances.starts_long)
-    near = starts < LEARNED and not forgotten and not proposed
+    near = starts < LEARNED and not earned
     held_short = not near or synthesized < HELD * share(distances.diffused_short)
     held_long = not near or max(data_long, starts_long) < HELD * share(distances.diffused_long)
     # Long chains forget their images: they shall be as near to the data as other images, not repeat them.
