@@ -148,3 +148,23 @@ def test_learning_is_slower_where_chains_cannot_follow():
     error = 100 * math.sqrt(2 / 100)
     assert rate(1.9 * error, 100) == 1
     assert rate(4 * error, 100) == pytest.approx(0.25)
+
+
+def test_images_use_a_limited_number_of_chains_in_turn():
+    images = pictures(20)
+    reference = fitted(images)
+    learner = DescriptorLearner(
+        Descriptor(Square(reference.mean), 1.0, reference=reference),
+        kernel=mcmc.MALA(0.5, reference),
+        num_steps=1,
+        chains=mcmc.PersistentChains(reference.draw, share=True),
+        most_chains=6,
+        data_noise=NOISE,
+    )
+    for _ in learn(learner, images, num_iterations=8, batch_size=5):
+        pass
+    assert learner.chains.positions.shape == (6, *SHAPE)
+    assert learner.chains.started.all()
+    index = torch.tensor([1, 7, 19])
+    _, start = learner.first_chains(index, images[index], rng())
+    torch.testing.assert_close(start, learner.chains.positions[[1, 1, 1]])

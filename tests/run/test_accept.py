@@ -112,3 +112,19 @@ def test_a_run_goes_on_with_accepted_images_and_says_so(data: Path, capfd: pytes
     assert config["data"] == {"fingerprint": run.images().fingerprint, "num_images": 7}
     assert run.latents().shape == (7, 2)
     assert learn(["generator"], data, 6, "--accept-new-data") == 0  # nothing has changed since
+
+
+def test_chains_that_images_use_in_turn_stay_when_the_images_change(
+    data: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anasyn.methods.descriptor.MOST_VALUES", 0)
+    monkeypatch.setattr("anasyn.methods.descriptor.FEWEST_CHAINS", 4)
+    assert learn(["descriptor", "--reference=fitted", "--chains-per-image=1"], data, 3) == 0
+    before = Run.open(data.parent / "run")
+    chains = before.learned().chains.state_dict()
+    change(data)
+    run, _ = before.accept_new_data()
+    for name, tensor in run.learned().chains.state_dict().items():
+        assert len(tensor) == 4  # of six images
+        assert torch.equal(tensor, chains[name])
+    assert learn(["descriptor", "--reference=fitted", "--chains-per-image=1"], data, 5) == 0

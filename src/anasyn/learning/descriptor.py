@@ -25,6 +25,7 @@ class DescriptorLearner:
         num_steps: l, transitions an iteration.
         chains: where the chains start; None for each image's mean colour.
         chains_per_image: ñ/n.
+        most_chains: the largest number of chains, which images then use in turn; None for no limit.
         data_noise: of the Gaussian noise that every iteration adds to the observed images (`Descriptor.observe`); it
             gives the data a density that f can match.
         optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.5).
@@ -42,6 +43,7 @@ class DescriptorLearner:
         num_steps: int = 30,
         chains: mcmc.Chains | None = None,
         chains_per_image: int = 1,
+        most_chains: int | None = None,
         data_noise: float = 0.0,
         optimizer: torch.optim.Optimizer | None = None,
     ):
@@ -50,6 +52,7 @@ class DescriptorLearner:
         self.num_steps = num_steps
         self.chains = chains or mcmc.ColdChains()
         self.chains_per_image = chains_per_image
+        self.most_chains = most_chains
         self.data_noise = data_noise
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4, betas=(0.5, 0.999))
         self.iteration = 0
@@ -57,6 +60,8 @@ class DescriptorLearner:
     def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
         """Allocates the chains of ``num_images`` images; ``images`` is any batch of them, for its shape and device."""
         num_chains = num_images * self.chains_per_image
+        if self.most_chains:
+            num_chains = min(num_chains, self.most_chains)
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
     def prepare(self, images: Tensor, held_out: Tensor) -> None:
@@ -145,7 +150,7 @@ class DescriptorLearner:
 
     def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
         """For the first chain of each of these images: the kernel, with fixed step sizes, and the start."""
-        chain = index * self.chains_per_image
+        chain = index * self.chains_per_image % len(self.chains.step_sizes)
         kernel = self.kernel.with_step_size(self.chains.step_sizes[chain])
         return kernel, self.chains.start(chain, images, rng)
 
@@ -153,7 +158,8 @@ class DescriptorLearner:
         """The indices of these images' chains, (b · ñ/n,), and each chain's image."""
         m = self.chains_per_image
         replicate = torch.arange(m, device=index.device)
-        return (index[:, None] * m + replicate).flatten(), images.repeat_interleave(m, 0) if m > 1 else images
+        chain = (index[:, None] * m + replicate).flatten() % len(self.chains.step_sizes)
+        return chain, images.repeat_interleave(m, 0) if m > 1 else images
 
 
 def chain_limits(model: Descriptor, kernel: mcmc.Kernel, num_steps: int, images: Tensor) -> dict[str, float]:

@@ -75,4 +75,6 @@ def step_limit(learner: Learner, index: Tensor, images: Tensor, seed: int) -> St
     if found is None:
         return None
     lambda_max, limits = found
-    return StepLimit(learner.chains.step_sizes[index].max().item(), limits.min().item(), lambda_max.max().item())
+    step_sizes = learner.chains.step_sizes
+    step_size = step_sizes[index % len(step_sizes)].max().item()  # images may share chains
+    return StepLimit(step_size, limits.min().item(), lambda_max.max().item())

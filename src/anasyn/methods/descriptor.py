@@ -23,8 +23,10 @@ __all__ = ["DESCRIPTOR", "DescriptorSettings"]
 Start = Literal["auto", "mean", "reference", "uniform", "data", "persistent"]
 
 FEW = 32  # images for which the reference is N(0, s² I) by default
-AT_ONCE = 256  # chains that run at once
 RESTART = 0.02  # share of the persistent chains that start anew in an iteration, with a fitted reference
+FEWEST_CHAINS, MOST_CHAINS = 64, 2048  # of them, at least if there are so many images
+MOST_VALUES = 100_000_000  # in all of them: 400 MB
+AT_ONCE = 256  # chains that run at once
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class DescriptorSettings(DensitySettings):
             width=64,
             scale=10.0,
             components=min(n - 1, 256),
-            iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 1500), 20_000),
+            iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 1200), 20_000),
         )
         return replace(filled, reference="fitted", start="persistent" if self.start == "auto" else self.start)
 
@@ -139,6 +141,9 @@ def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLe
         num_steps=settings.num_steps,
         chains=chains(settings, model),
         chains_per_image=settings.chains_per_image,
+        most_chains=max(FEWEST_CHAINS, min(MOST_CHAINS, MOST_VALUES // math.prod(settings.shape)))
+        if reference
+        else None,
         data_noise=settings.data_noise,
         optimizer=optimizer(settings, model),
     )
@@ -176,7 +181,7 @@ def sample(
 ) -> "Tensor":
     """The ends of chains, as long as in learning, that start where those of the training images do, in turn.
 
-    When all images have had their turn, cold chains start anew, and persistent ones go on from where they are. With a
+    When all chains have had their turn, cold chains start anew, and persistent ones go on from where they are. With a
     fitted reference the density is that of images with noise: samples are the means of the images without it.
     """
     import torch
@@ -187,10 +192,11 @@ def sample(
 
     device = next(learner.model.parameters()).device
     pixels = images().pixels.to(device)
-    reference, turns = learner.model.reference, -(-num // len(pixels))
+    size = min(len(pixels), len(learner.chains.step_sizes))  # images may share chains
+    reference, turns = learner.model.reference, -(-num // size)
     persistent = isinstance(learner.chains, mcmc.PersistentChains)
     ends: list[Tensor] = []
-    for index in torch.arange(min(num, len(pixels)), device=device).split(AT_ONCE):
+    for index in torch.arange(min(num, size), device=device).split(AT_ONCE):
         kernel, position = learner.first_chains(index, to_float(pixels[index]), rng)
         for turn in range(turns):
             if turn and not persistent:

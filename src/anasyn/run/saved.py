@@ -115,6 +115,10 @@ def _move(learner: Learner, before: Sequence[str], images: Listing, like: Tensor
     learner.begin(like, len(now), len(images.held_out), rng=rng)
     to, source = torch.tensor(moves, dtype=torch.long, device=like.device).view(-1, 2).T
     for name, tensor in learner.chains.state_dict().items():
+        if len(tensor) % len(now) or len(kept[name]) % len(before):  # chains that images use in turn belong to none
+            num = min(len(tensor), len(kept[name]))
+            tensor[:num] = kept[name][:num]
+            continue
         each = (len(now), -1, *tensor.shape[1:])  # the chains of an image are adjacent
         tensor.view(each)[to] = kept[name].view(len(before), *each[1:])[source]
 
