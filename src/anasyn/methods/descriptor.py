@@ -1,7 +1,7 @@
 """The descriptor, learned by analysis by synthesis: its settings, its learner and its abilities."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -119,6 +119,11 @@ class DescriptorSettings(DensitySettings):
             iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 1200), 20_000),
         )
         return replace(filled, reference="fitted", start="persistent" if self.start == "auto" else self.start)
+
+    def remarks(self) -> Iterator[str]:
+        yield from super().remarks()
+        if self.reference == "fitted":
+            yield "learned as a density, with a Gaussian fitted to the images as reference; isotropic is the text's way"
 
 
 def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLearner":
