@@ -19,7 +19,7 @@ from anasyn.report.figures import class_colors
 from anasyn.report.film import film
 from anasyn.run import Run
 
-from .conftest import CLASSES, GreyFaces, Open, moving_stripes, until
+from .conftest import CLASSES, WARNING, GreyFaces, Open, moving_stripes, until
 
 Pixels = NDArray[np.float64]
 
@@ -287,6 +287,17 @@ def test_curves_tell_the_values_under_the_pointer(page: Open, runs: dict[str, Ru
     told = curves.locator(".events").inner_text()
     assert "rolled back from iteration 30 to 20: energy gap" in told
     assert "a <b>warning</b>" in told
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE])
+def test_a_warning_stands_under_its_number(viewport: dict[str, int], page: Open) -> None:
+    row = page("descriptor", viewport=viewport).locator(".measures div").first
+    number, warning, protocol = (row.locator(each).bounding_box() for each in (".value", "strong", "dd:last-child"))
+    assert row.locator(".value").inner_text() == f"14926.2\n{WARNING}"
+    assert number["x"] == warning["x"]
+    assert number["y"] < warning["y"] < number["y"] + number["height"]
+    beside, below = number["x"] + number["width"] <= protocol["x"], number["y"] + number["height"] <= protocol["y"]
+    assert (beside, below) == ((True, False) if viewport == DESK else (False, True))
 
 
 def test_three_runs_stand_side_by_side(page: Open) -> None:
