@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def within(field: dataclasses.Field[Any], value: object) -> bool:
     if choices:
         return isinstance(value, str) and value in choices
     if value is None:
-        return field.default is None
+        return type(None) in get_args(field.type)
     kinds = kinds_of(field)
     if isinstance(value, bool) or not isinstance(value, (*kinds, int) if float in kinds else kinds):
         return False

@@ -70,9 +70,9 @@ def check_learning() -> None:
         num_steps=5,
         chains=mcmc.PersistentChains(reference.draw, restart=0.02, share=True),
         data_noise=NOISE,
-        optimizer=torch.optim.Adam(network.parameters(), lr=0.3),
+        optimizer=torch.optim.Adam(network.parameters(), lr=0.7),
     )
-    for _ in learn(learner, images, num_iterations=150, batch_size=200):
+    for _ in learn(learner, images, num_iterations=200, batch_size=200):
         pass
     noisy = reference.observe(images.repeat(20, 1, 1, 1), NOISE, rng(4))
     exact = 1 / variance(reference) - 1 / network.along(noisy).square().mean().item()

@@ -39,15 +39,15 @@ def assert_mean(values: Tensor, expected: float, sigmas: float = 5, rounding: fl
 # ---- planted faults
 
 
-def swapped_proposal_terms(log_density, state, rng, temperature=1.0):
+def swapped_proposal_terms(log_density, state, rng, *options):
     """log α with q(y|x) and q(x|y) the wrong way round."""
-    proposal, log_alpha = PROPOSE(log_density, state, rng, temperature)
+    proposal, log_alpha = PROPOSE(log_density, state, rng, *options)
     difference = proposal.log_density - state.log_density
     return proposal, 2 * difference - log_alpha
 
 
-def no_proposal_terms(log_density, state, rng, temperature=1.0):
-    proposal, _ = PROPOSE(log_density, state, rng, temperature)
+def no_proposal_terms(log_density, state, rng, *options):
+    proposal, _ = PROPOSE(log_density, state, rng, *options)
     return proposal, proposal.log_density - state.log_density
 
 
@@ -83,7 +83,7 @@ def one_uniform_for_all_chains(state, proposal, log_alpha, rng):
     return State(*chosen, state.step_size), Info(langevin.acceptance_rate(log_alpha), ~log_alpha.isfinite())
 
 
-def euler(log_density, state, momentum, num_steps):
+def euler(log_density, state, momentum, num_steps, preconditioner=None):
     """Both variables moved at once: neither reversible nor volume-preserving."""
     position, value, gradient, step_size = state
     epsilon = per_chain(step_size, position)

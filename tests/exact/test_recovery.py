@@ -168,7 +168,7 @@ def test_it_agrees_with_the_closed_form(check) -> None:
         ("sampling", f"{LEARNING}:RecoveryLearner.draw", {"(x + (1": "(x - (1"}),
         ("sampling", f"{LEARNING}:RecoveryLearner.draw", {"recover(self.model, t,": "recover(self.model, max(t, 1),"}),
         ("learning", f"{LEARNING}:RecoveryLearner.step", {"cat([y, recovered])": "cat([images, recovered])"}),
-        ("learning", f"{LEARNING}:RecoveryLearner.step", {"self.model.at(t)": "self.model.at((t + 1) % 3)"}),
+        ("learning", f"{LEARNING}:RecoveryLearner.step", {"self.model.at(t,": "self.model.at((t + 1) % 3,"}),
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_caught(check: str, where: str, edits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def learn(run: list[str], out: Path) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     os.chdir(out.parent)
-    raise SystemExit(main(["learn", "--data=drawn-cats", *run, *SMALL, "--out", str(out)]))
+    raise SystemExit(main(["learn", run[0], "--data=drawn-cats", *run[1:], *SMALL, "--out", str(out)]))
 
 
 def outcome(out: Path) -> dict[str, object]:

@@ -24,7 +24,9 @@ class DensitySettings(ChainSettings):
     )
     learning_rate: float | None = setting(0.0003, "learning rate γ at the first iteration", "learning", above=0)
     reference_std: float = setting(0.4, "s of the reference N(0, s²I) on [−1, 1]", "model", least=1e-6, most=1e3)
-    scale: float | None = setting(None, "f = scale · network; 2/δ² by default, 10 with a fitted reference", "model", above=0)
+    scale: float | None = setting(
+        None, "f = scale · network; 2/δ² by default, 10 with a fitted reference", "model", above=0
+    )
     data_noise: float | None = setting(0.03, "standard deviation of the noise on observed images", "learning", least=0)
 
 

@@ -194,24 +194,24 @@ def sample(
     from .. import mcmc
     from ..data import to_float
     from ..processor import frozen
+    from .synthesis import synthesize
 
-    device = next(learner.model.parameters()).device
+    device, reference = next(learner.model.parameters()).device, learner.model.reference
     pixels = images().pixels.to(device)
-    size = min(len(pixels), len(learner.chains.step_sizes))  # images may share chains
-    reference, turns = learner.model.reference, -(-num // size)
-    persistent = isinstance(learner.chains, mcmc.PersistentChains)
+    index = torch.arange(num, device=device) % min(len(pixels), len(learner.chains.step_sizes))
+    if not isinstance(learner.chains, mcmc.PersistentChains):
+        parts = index.split(AT_ONCE)
+        return torch.cat([synthesize(learner, i, to_float(pixels[i]), rng=rng)[-1] for i in parts])
+    chains = [learner.first_chains(i, to_float(pixels[i]), rng) for i in index.unique().split(AT_ONCE)]
     ends: list[Tensor] = []
-    for index in torch.arange(min(num, size), device=device).split(AT_ONCE):
-        kernel, position = learner.first_chains(index, to_float(pixels[index]), rng)
-        for turn in range(turns):
-            if turn and not persistent:
-                kernel, position = learner.first_chains(index, to_float(pixels[index]), rng)
+    while sum(map(len, ends)) < num:
+        for k, (kernel, position) in enumerate(chains):
             with frozen(learner.model):
                 state, _ = mcmc.run(kernel, learner.model.log_density, position, num_steps=learner.num_steps, rng=rng)
-            position = state.position
-            ends.append(reference.denoise(position, state.gradient, learner.data_noise) if reference else position)
-    rows = [torch.cat(ends[turn::turns]) for turn in range(turns)]
-    return torch.cat(rows)[:num]
+            chains[k] = kernel, state.position
+            end = state.position
+            ends.append(reference.denoise(end, state.gradient, learner.data_noise) if reference else end)
+    return torch.cat(ends)[:num]
 
 
 DESCRIPTOR = Method(
