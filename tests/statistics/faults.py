@@ -82,7 +82,8 @@ ADJUSTED = (*MALA, *HMC)
 POSTERIOR = tuple(f"moments, {name}, linear posterior 2-d" for name in ("Langevin", "MALA", "HMC"))
 JOINT = ("joint, MALA", "joint, HMC")
 QUICK_JOINT = ("joint, MALA, fewer", *JOINT)
-MOVE = "position = position + epsilon * momentum"
+KICK = "momentum = momentum + 0.5 * epsilon * color_transposed(preconditioner, gradient)"
+MOVE = "position = position + epsilon * color(preconditioner, momentum)"
 KEPT = "State(position, value, gradient, state.step_size)"
 
 FAULTS: dict[str, Fault] = {
@@ -165,8 +166,8 @@ FAULTS: dict[str, Fault] = {
     "Euler's order of the kicks": Fault(
         LEAPFROG,
         {
-            MOVE: f"momentum = momentum + 0.5 * epsilon * gradient; {MOVE}",
-            "    momentum = momentum + 0.5 * epsilon * gradient\n    return": "    return",
+            MOVE: f"{KICK}; {MOVE}",
+            f"    {KICK}\n    return": "    return",
         },
         ("leapfrog: reversible", *HMC),
     ),
@@ -186,7 +187,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "reference density left out": Fault(
         DESCRIPTOR + "energy",
-        {"norm - self(images)": "0 * norm - self(images)"},
+        {"self.reference_energy(images) - self": "0 * self.reference_energy(images) - self"},
         ("moments, MALA, descriptor 2y² − y⁴/4", "moments, HMC, descriptor 2y² − y⁴/4"),
     ),
     "adaptation while draws are made": Fault(
