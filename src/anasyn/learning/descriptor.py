@@ -10,7 +10,7 @@ from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["DescriptorLearner", "chain_limits"]
 
-FOLLOWED = 5.0  # nats by which f may tell images from chains that are to stay in equilibrium
+FOLLOWED = 10.0  # nats by which f may tell images from chains that are to stay in equilibrium
 
 
 class DescriptorLearner:
@@ -105,24 +105,21 @@ class DescriptorLearner:
         )
         watch(record)
         if self.model.reference:
-            self._slow_down(f_observed.detach(), f_synthesized.detach())
+            self._slow_down(loss.item())
 
         # Both steps are accepted: keep Ỹ_i, θ_{t+1} = θ_t + γ_t × gradient                                     (17)
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
 
-    def _slow_down(self, f_observed: Tensor, f_synthesized: Tensor) -> None:
-        """Multiplies γ_t by min(1, (g/d_t)²), g = 5 nats or twice the standard error of d_t, whichever is larger.
+    def _slow_down(self, gap: float) -> None:
+        """Multiplies γ_t by min(1, (10 nats/d_t)²), where chains are to stay in equilibrium.
 
-        While the chains are in equilibrium, d_t differs from 0 by its standard error. A larger one says that f changes
-        faster than they can follow; every step would then make it steeper, and the chains slower still.
+        While they are in it, d_t wanders around 0. A large one says that f changes faster than they can follow; every
+        step would then make it steeper, and the chains slower still.
         """
-        gap = f_observed.mean() - f_synthesized.mean()
-        square = f_observed.var(correction=0) / len(f_observed) + f_synthesized.var(correction=0) / len(f_synthesized)
-        pace = ((4 * square).clamp_min(FOLLOWED**2) / gap.square().clamp_min(1e-12)).clamp_max(1).item()
         for group in self.optimizer.param_groups:
-            group["lr"] *= pace
+            group["lr"] *= min(1.0, (FOLLOWED / max(abs(gap), 1e-6)) ** 2)
 
     def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
         """Learns nothing from held-out images."""
