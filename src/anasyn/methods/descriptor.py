@@ -116,7 +116,7 @@ class DescriptorSettings(DensitySettings):
             width=64,
             scale=10.0,
             components=min(n - 1, 256),
-            iterations=700 if batch == n else min(max(10 * math.ceil(n / batch), 1200), 20_000),
+            iterations=700 if batch == n else min(max(10 * math.ceil(n / batch), 1500), 20_000),
         )
         return replace(filled, reference="fitted", start="persistent" if self.start == "auto" else self.start)
 
