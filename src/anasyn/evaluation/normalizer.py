@@ -29,7 +29,6 @@ def log_normalizer(
     *,
     num_temperatures: int,
     rng: torch.Generator,
-    kernel: mcmc.Kernel | None = None,
     progress: Callable[[], None] | None = None,
 ) -> LowerBound:
     """log ∫ exp(log_density) − log ∫ exp(reference), in expectation a lower bound; fields of shape ().
@@ -43,10 +42,9 @@ def log_normalizer(
         draws: exact, independent draws from the reference, (n, *event); a quarter of them are pilot chains.
         num_temperatures: T, as for `mcmc.geometric_schedule`.
         rng: on the draws' device.
-        kernel: the transition, whose step size pilot chains adapt; None for MALA with the draws' standard deviation.
         progress: called after every transition, of which there are 2 (T − 1).
     """
-    chains = _Chains(log_density, reference, draws, num_temperatures, rng, kernel, progress)
+    chains = _Chains(log_density, reference, draws, num_temperatures, rng, None, progress)
     return LowerBound.of(chains.forward())
 
 
@@ -68,6 +66,7 @@ def bracket_normalizer(
 
     Args:
         ends: draws from the density, (m, *event), m ≥ 2, in practice the ends of long chains.
+        kernel: the transition, whose step size pilot chains adapt; None for MALA with the draws' standard deviation.
         progress: called after every transition, of which there are 3 (T − 1).
 
     The other arguments are those of `log_normalizer`.

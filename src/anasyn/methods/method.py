@@ -37,7 +37,7 @@ class Synthesis(Protocol):
 
     @property
     def data_noise(self) -> float:
-        """The standard deviation of the noise on observed images."""
+        """Of the noise with which images are learned, as `Descriptor.observe` takes it."""
 
     @property
     def proposed(self) -> bool:
