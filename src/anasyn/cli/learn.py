@@ -192,17 +192,17 @@ def begin(
 ) -> tuple["Run", "ImageSet", "ImageSet | None"]:
     """Creates a run, with every open setting chosen from the data; its training images, and held-out ones if any."""
     from ..data import spread
-    from ..data.sources import full, load, smaller_side
+    from ..data.sources import full
     from ..methods.build import build_learner
     from ..run import Run, choose_device, has_bfloat16
 
     if asked.data is None:
         raise InputError(f"learn {name}: --data is missing; expected a folder of images or a set of `anasyn data list`")
     device = choose_device(asked.device)
-    scale = Scale(0, smaller_side=smaller_side(asked.data) or 64, has_bfloat16=has_bfloat16(device))
+    scale = Scale(0, smaller_side=asked.smaller_side() or 64, has_bfloat16=has_bfloat16(device))
     size = asked.size or default_size(scale)
     channels = None if asked.channels == "auto" else int(asked.channels)
-    images = load(asked.data, height_and_width(size), fit=asked.fit, channels=channels, strict=strict)
+    images = asked.read(height_and_width(size), channels, strict=strict)
     for line in images.skipped:
         print_message(f"warning: {line}")
     scale = dataclasses.replace(

@@ -6,9 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..data import ImageSet
 
 __all__ = ["GROUPS", "ChainSettings", "Kernel", "Precision", "Scale", "Settings", "choices_of",
            "default_size", "height_and_width", "kinds_of", "parse_size", "setting"]  # fmt: skip
@@ -117,6 +120,33 @@ class Settings:
         if self.precision == "auto":
             chosen["precision"] = "bfloat16" if scale.has_bfloat16 else "float32"
         return replace(self, **chosen, batch_size=batch_size)
+
+    def smaller_side(self) -> int | None:
+        """The median of the images' smaller sides in pixels; None if they can be drawn at any size.
+
+        Raises:
+            InputError: there are no such data.
+        """
+        from ..data.sources import smaller_side
+
+        assert self.data is not None
+        return smaller_side(self.data)
+
+    def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
+        """The images that ``data`` names, (height, width) in size.
+
+        Args:
+            size: (height, width) in pixels.
+            channels: 1 or 3; None for 1 if every image is grey and 3 otherwise.
+            strict: refuse a file that cannot be read, which is otherwise skipped.
+
+        Raises:
+            InputError: there are no such data, too few of them, or a setting does not suit them.
+        """
+        from ..data.sources import load
+
+        assert self.data is not None
+        return load(self.data, size, fit=self.fit, channels=channels, strict=strict)
 
     @property
     def uses_labels(self) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..data import ImageSet
-from ..data.sources import full, load
+from ..data.sources import full
 from ..errors import InputError
 from ..learning import Guard, Learner, use_average
 from ..methods import METHODS, Classes, Latents, Method, Settings
@@ -167,10 +167,9 @@ class Run:
 
     def load(self, data: str | None = None) -> ImageSet:
         """The images of a folder or a named set, by default the run's own, in this run's size and channels."""
-        data = data or self.settings.data
-        assert data is not None
         channels, height, width = self.settings.shape
-        return load(data, (height, width), fit=self.settings.fit, channels=channels)
+        settings = dataclasses.replace(self.settings, data=data) if data else self.settings
+        return settings.read((height, width), channels)
 
     def _configure(self, **changes: Any) -> None:
         """Writes the settings, and other changes, to config.json."""
