@@ -1,11 +1,13 @@
 """The documents: their Python examples run, and the files that they name exist."""
 
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from anasyn.cli import main
 
@@ -41,6 +43,20 @@ def test_the_examples_of_the_readme_run_one_after_the_other(tmp_path, monkeypatc
     assert names["draws"].shape == (1000, 100, 2)
     network = names["linear"](SimpleNamespace(latent_dim=2))
     assert network(torch.zeros(5, 2)).shape == (5, 3, 64, 64)
+
+
+def test_the_tutorial_of_a_film_runs_as_it_is_written(tmp_path, monkeypatch):
+    """But for a smaller network and fewer iterations."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "film.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "film.md", "exec"), {})
+    learn, sample = (shlex.split(line)[1:] for line in re.findall(r"^anasyn .*$", text, re.MULTILINE))
+    assert main([*learn, "--width", "8", "--iterations", "2", "--size", "16", "--quiet"]) == 0
+    assert main(sample) == 0
+    assert {"path.png"} <= {path.name for path in Path("runs/walk/figures").iterdir()}
+    with Image.open("runs/walk/samples/film.webp") as film:
+        assert film.is_animated
 
 
 def test_the_readme_names_the_tested_version_of_pytorch():

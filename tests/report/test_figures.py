@@ -4,11 +4,13 @@ import io
 import os
 import subprocess
 import sys
+from itertools import combinations
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
@@ -19,7 +21,7 @@ from anasyn.data.drawn import draw_cats, draw_egrets, drawn_factors
 from anasyn.evaluation import evenly
 from anasyn.report import figures
 from anasyn.report.figures.images import visible
-from anasyn.report.figures.latents import far_apart
+from anasyn.report.figures.latents import FRAMES_SHOWN, PER_FRAME, far_apart
 from anasyn.report.figures.style import CYCLE
 from anasyn.report.figures.whole import MOST_IMAGES, num_columns
 
@@ -363,6 +365,31 @@ def test_the_loss_figure_shows_what_its_learner_tells():
         assert rendered(figures.loss_figure(records(few))).shape == (860, 1300, 3)
 
 
+def test_the_path_joins_the_frames_in_their_order_and_thumbnails_do_not_overlap():
+    angle = torch.linspace(0, 5, 60)
+    z = 2 * torch.stack([angle.cos(), (2 * angle).sin()], 1)
+    figure = figures.path_figure(z, colours(60))
+    ax = figure.axes[0]
+    (curve,) = [each for each in ax.collections if isinstance(each, LineCollection)]
+    pieces = np.stack(curve.get_segments())
+    assert np.allclose(pieces[::PER_FRAME, 0], z[:-1])
+    assert np.allclose(pieces[PER_FRAME - 1 :: PER_FRAME, 1], z[1:])
+    assert np.allclose(pieces[1:, 0], pieces[:-1, 1])
+    assert np.allclose(
+        curve.get_colors()[[0, -1]], matplotlib.colormaps["viridis"]([0.5 / 472, 471.5 / 472]), atol=0.01
+    )
+    figure.draw_without_rendering()
+    boxes = [each for each in ax.get_children() if isinstance(each, AnnotationBbox)]
+    assert 10 <= len(boxes) <= FRAMES_SHOWN
+    extents = [box.patch.get_window_extent() for box in boxes]
+    assert not any(a.overlaps(b) for a, b in combinations(extents, 2))
+    for box in boxes:
+        picture, number = box.offsetbox.get_children()
+        k = int(number.get_text())
+        assert np.allclose(box.xy, z[k])
+        assert (picture.get_data()[0, 0] == colours(60)[k, :, 0, 0].numpy()).all()
+
+
 # ---- files
 
 
@@ -376,6 +403,7 @@ def all_figures():
         "strip": figures.strip_figure(CATS.unflatten(0, (3, 3)), [0, 1, 2]),
         "interpolation": figures.interpolation_figure(CATS, -2, 2, 3),
         "latents": figures.latents_figure(z, CATS),
+        "path": figures.path_figure(z, CATS),
         "latents by class": figures.latents_figure(z, CATS, labels=["lion", "tiger", "cat"] * 3),
         "classes": figures.class_grid_figure(CATS, ["lion", "tiger", "cat"] * 3, "training images"),
         "loss": figures.loss_figure(records(30)),
@@ -404,6 +432,8 @@ def test_text_stays_within_every_figure():
         "long names": figures.latents_figure(torch.zeros(9, 2), CATS, labels=[f"{k}{'W' * 40}" for k in range(9)]),
         "a narrow class": figures.class_grid_figure(CATS[:1, :, :, :8], ["W" * 40], "training images"),
         "many classes": figures.latents_figure(torch.zeros(60, 2), colours(60), labels=[f"{k}" for k in range(60)]),
+        "far path": figures.path_figure(torch.linspace(-90, 90, 18).view(9, 2), CATS, principal),
+        "a path that stands still": figures.path_figure(torch.zeros(9, 2), CATS),
         "far latents": figures.latents_figure(torch.linspace(-90, 90, 18).view(9, 2), CATS, principal),
     }
     for name, figure in (all_figures() | few).items():

@@ -4,10 +4,13 @@ import argparse
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .console import images_of, natural, positive, require_empty
+
+if TYPE_CHECKING:
+    from ..run import Run
 
 __all__ = ["add"]
 
@@ -35,6 +38,8 @@ def add(commands: Any) -> None:
     sampling.add_argument("--revise", type=natural, metavar="L", help=revision)
     named = "class of the images, of a run that was learned with --conditional (as in the data, at random)"
     sampling.add_argument("--class", dest="of_class", metavar="NAME", help=named)
+    filmed = "one film instead, f(z) along a smooth path of z: through the frames' z, or closed and at random"
+    sampling.add_argument("--film", action="store_true", help=filmed)
     sampling.add_argument("--out", type=Path, metavar="DIR", help="directory to write to (RUN/samples)")
 
     reconstructing = of_run("reconstruct", reconstruct, "infer z afresh by MCMC; prints the error as JSON")
@@ -69,12 +74,14 @@ def add(commands: Any) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Writes N samples as DIR/00000.png … and DIR/grid.png."""
+    """Writes N samples as DIR/00000.png … and DIR/grid.png, or a film of N images as DIR/film.webp."""
     from ..data import save_image, to_uint8
     from ..report import figures
     from ..run import Run
 
     run = Run.open(arguments.run)
+    if arguments.film:
+        return write_film(run, arguments)
     if arguments.out:
         require_empty(arguments.out)
     out = arguments.out or run.path / "samples"
@@ -87,6 +94,24 @@ def sample(arguments: argparse.Namespace) -> int:
         save_image(out / f"{number:05d}.png", image)
     figures.save(figures.grid_figure(images, "samples"), out / "grid.png")
     print(out)
+    return 0
+
+
+def write_film(run: "Run", arguments: argparse.Namespace) -> int:
+    """Writes a film of N images as DIR/film.webp."""
+    from ..data import save_film, to_uint8
+
+    if arguments.num < 2:
+        raise InputError("--num: expected at least 2 with --film, got 1")
+    if arguments.revise is not None or arguments.of_class is not None:
+        raise InputError("--film: shows f(z) alone; leave out --revise and --class")
+    if arguments.out:
+        require_empty(arguments.out)
+    out = arguments.out or run.path / "samples"
+    images = to_uint8(run.film(arguments.num, seed=arguments.seed))
+    out.mkdir(parents=True, exist_ok=True)
+    save_film(out / "film.webp", images)
+    print(out / "film.webp")
     return 0
 
 

@@ -3,7 +3,9 @@
 from .decoding import read_image
 from .drawn import draw_cats, draw_egrets, drawn_factors
 from .folders import load_images, read_folder, smaller_sides
-from .pixels import ImageSet, as_float, save_image, spread, to_float, to_uint8
+from .frames import read_frames
+from .pixels import ImageSet, as_float, save_film, save_image, spread, to_float, to_uint8
 
 __all__ = ["ImageSet", "as_float", "draw_cats", "draw_egrets", "drawn_factors", "load_images",
-           "read_folder", "read_image", "save_image", "smaller_sides", "spread", "to_float", "to_uint8"]  # fmt: skip
+           "read_folder", "read_frames", "read_image", "save_film", "save_image", "smaller_sides", "spread", "to_float",
+           "to_uint8"]  # fmt: skip

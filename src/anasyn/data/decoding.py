@@ -15,7 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
 from ..errors import InputError
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode", "opened", "printable", "quiet", "read_image"]
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode", "opened", "printable", "quiet", "read_image",
+           "shown"]  # fmt: skip
 
 # Of Pillow's forty decoders only these are given bytes of unknown origin.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
@@ -93,12 +94,17 @@ def decode(path: Path, name: str, least: int | None = None) -> Image.Image:
     with opened(path, name) as image:
         if least is not None:
             image.draft(None, (least, least))  # a square, as the image may be stored on its side
-        ImageOps.exif_transpose(image, in_place=True)
-        upright = _deep_grey(image) if image.mode.startswith(("I", "F")) else image
-        if upright.has_transparency_data:
-            white = Image.new("RGBA", upright.size, "white")
-            upright = Image.alpha_composite(white, upright.convert("RGBA"))
-        return upright.convert("RGB")
+        return shown(image)
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """An opened image as RGB, turned upright, on white; the image itself is turned as well."""
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = _deep_grey(image) if image.mode.startswith(("I", "F")) else image
+    if upright.has_transparency_data:
+        white = Image.new("RGBA", upright.size, "white")
+        upright = Image.alpha_composite(white, upright.convert("RGBA"))
+    return upright.convert("RGB")
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

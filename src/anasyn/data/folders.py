@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .decoding import FORMATS, decode, opened, printable, quiet
+from .frames import is_animation
 from .pixels import ImageSet, to_float
 from .resizing import Fit, Size, checked, resized
 
@@ -105,7 +106,8 @@ def _image_files(folder: Path) -> list[tuple[str, Path]]:
     shown = printable(folder)
     if not os.path.isdir(folder):  # unlike Path.is_dir, also False where access is denied
         fault = "is a file" if os.path.exists(folder) else "is not there"
-        raise InputError(f"{shown}: {fault}; expected a folder with at least {FEWEST} images in it")
+        advice = ", or --frames to learn a generator of this animation's frames" if is_animation(folder) else ""
+        raise InputError(f"{shown}: {fault}; expected a folder with at least {FEWEST} images in it{advice}")
 
     def refuse(error: OSError) -> None:
         shown = printable(error.filename)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["ImageSet", "as_float", "save_image", "to_float", "to_uint8"]
+__all__ = ["ImageSet", "as_float", "save_film", "save_image", "to_float", "to_uint8"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +100,10 @@ def save_image(path: Path | str, pixels: Tensor) -> None:
     """Writes one image, uint8 (c, H, W), as a PNG file: grey if c = 1, colour if c = 3."""
     rows = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
     Image.fromarray(rows[..., 0] if rows.shape[2] == 1 else rows).save(path, format="PNG")
+
+
+def save_film(path: Path | str, pixels: Tensor, duration: int = 40) -> None:
+    """Writes images, uint8 (n, c, H, W), as a WebP that repeats for ever, without loss; ``duration`` ms each."""
+    rows = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    first, *others = map(Image.fromarray, rows)
+    first.save(path, format="WEBP", save_all=True, append_images=others, lossless=True, duration=duration, loop=0)

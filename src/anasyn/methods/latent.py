@@ -1,6 +1,7 @@
 """What methods with a latent vector share: the settings of the generator's model, and how it is built."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from ..data import ImageSet
     from ..learning import LearnedNoise
     from ..models import Generator
 
@@ -57,9 +59,35 @@ class LatentSettings(ChainSettings):
         "auto", "parameter expansion, by which the z fill their prior; auto: if the network permits it", "learning"
     )
     sigma_floor: float = setting(0.02, "smallest σ that is learned", "model", least=1e-4, most=1e3)
+    frames: Literal["off", "on"] = setting(
+        "off", "on: the images are a film: a folder of frames, or an animated GIF, WebP or APNG", "data"
+    )
+
+    @property
+    def in_order(self) -> bool:
+        return self.frames == "on"
+
+    def smaller_side(self) -> int | None:
+        from ..data.frames import frames_side
+
+        return frames_side(self.data) if self.data and self._is_animation else super().smaller_side()
+
+    def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
+        from ..data import read_frames
+
+        if self.data and self._is_animation:
+            return read_frames(self.data, size, fit=self.fit, channels=channels)
+        return super().read(size, channels, strict=strict)
+
+    @property
+    def _is_animation(self) -> bool:
+        """Whether ``data`` is a file, to be read as frames; what it holds is seen when it is read."""
+        return self.in_order and self.data is not None and os.path.isfile(self.data)
 
     def resolve(self, scale: Scale) -> Self:
-        hold_out = self.hold_out if self.hold_out is not None else 0.1 if scale.num_images >= FEWEST_SPLIT else 0.0
+        # A film has no independent images to hold out: a frame is nearly the same as those before and after it.
+        by_default = 0.1 if scale.num_images >= FEWEST_SPLIT and not self.in_order else 0.0
+        hold_out = self.hold_out if self.hold_out is not None else by_default
         split = replace(self, hold_out=hold_out)
         n = scale.num_images - split.num_held_out(scale.num_images)
         batch = min(self.batch_size or (n if n <= 128 else 32), n)
@@ -81,6 +109,8 @@ class LatentSettings(ChainSettings):
 
     def remarks(self) -> Iterator[str]:
         yield from super().remarks()
+        if self.in_order and not self.hold_out:
+            yield "frames: none is held out, as its neighbours show nearly the same"
         if self.sigma == LEARNED and not self.hold_out:
             floor = f"which the network may memorise; it stays above {self.sigma_floor:g}"
             yield f"sigma is learned from the training images, {floor}"

@@ -154,6 +154,11 @@ class Settings:
         return False
 
     @property
+    def in_order(self) -> bool:
+        """Whether the images are the frames of a film."""
+        return False
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(c, H, W) of an image, of resolved settings."""
         assert self.size is not None

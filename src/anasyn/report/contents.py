@@ -51,7 +51,7 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
     curves = [Curves(label, records, run.method.name)]
     diagnosis = run.diagnosis()
     synthesis = diagnosis and diagnosis.get("synthesis")
-    strip = run.path / "figures" / "long_run.png"
+    strip, path = (run.path / "figures" / name for name in ("long_run.png", "path.png"))
     shown: dict[str, Any] = {
         "key": key,
         "label": label,
@@ -76,6 +76,7 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         "charts": list(charts.learning_charts(key, curves)),
         "events": charts.events(curves),
         "long_run": pictures.from_file(strip) if strip.is_file() else None,
+        "path_of_frames": pictures.from_file(path) if path.is_file() else None,
         "long_run_chart": charts.long_run_chart(f"{key} long", synthesis["long_run"]) if synthesis else None,
         "long_run_length": LONG_RUN,
         "missing": None,

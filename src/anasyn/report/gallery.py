@@ -47,7 +47,7 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
         latents = method.infer(learner)
         run.save_latents(latents.z)
         samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=device))
-        drawn |= _inference_figures(latents, samples, images)
+        drawn |= _inference_figures(latents, samples, images, run.settings.in_order)
     if method.synthesise:
         drawn |= _synthesis_figures(method.synthesise(learner), images, seed)
     if method.revise:
@@ -94,7 +94,7 @@ def _samples_by_class(classes: Classes, rng: torch.Generator) -> Figure:
     return figures.class_grid_figure(samples, [names[k] for k in labels.tolist()], f"samples by class{few}")
 
 
-def _inference_figures(latents: Latents, samples: Tensor, images: ImageSet) -> dict[str, Figure]:
+def _inference_figures(latents: Latents, samples: Tensor, images: ImageSet, in_order: bool) -> dict[str, Figure]:
     model, z = latents
     with torch.no_grad():
         reconstructions = torch.cat([to_uint8(model(part)).cpu() for part in z.split(256)])
@@ -107,6 +107,8 @@ def _inference_figures(latents: Latents, samples: Tensor, images: ImageSet) -> d
         drawn["interpolation.png"] = _interpolation(model, plane, 8, -2, 2)
         coordinates = plane.coordinates(z).cpu()
         drawn["latents.png"] = figures.latents_figure(coordinates, images.pixels, plane.names, images.labels)
+        if in_order:
+            drawn["path.png"] = figures.path_figure(coordinates, images.pixels, plane.names)
     return drawn
 
 

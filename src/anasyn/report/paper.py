@@ -81,7 +81,7 @@ def _figures(run: Run, learner: Learner, images: ImageSet) -> Iterator[tuple[str
         latents = run.method.infer(learner)
         rng = derive(run.settings.seed, "figures", device=latents.z.device)
         samples = to_uint8(run.method.sample(learner, 33, lambda: images, rng))
-        yield from _of_inference(latents, samples, images)
+        yield from _of_inference(latents, samples, images, run.settings.in_order)
     if run.method.synthesise:
         yield from _of_synthesis(run.method.synthesise(learner), images, run.settings.seed)
     if run.method.revise:
@@ -102,7 +102,9 @@ def _curve(records: Sequence[Record], name: str, label: str, log: bool) -> Draw:
     return draw
 
 
-def _of_inference(latents: Latents, samples: Tensor, images: ImageSet) -> Iterator[tuple[str, float, Draw]]:
+def _of_inference(
+    latents: Latents, samples: Tensor, images: ImageSet, in_order: bool
+) -> Iterator[tuple[str, float, Draw]]:
     model, z = latents
     index = evenly(len(images), SHOWN)
     with torch.no_grad():
@@ -117,6 +119,8 @@ def _of_inference(latents: Latents, samples: Tensor, images: ImageSet) -> Iterat
     yield "interpolation", COLUMN, lambda ax: figures.draw_panel(ax, shown, -2, 2, 8, plane.names)
     coordinates = plane.coordinates(z).cpu()
     yield "latents", COLUMN, lambda ax: figures.draw_latents(ax, coordinates, images.pixels, plane.names, images.labels)
+    if in_order:
+        yield "path", COLUMN, lambda ax: figures.draw_path(ax, coordinates, images.pixels, plane.names)
 
 
 def _of_synthesis(synthesis: Synthesis, images: ImageSet, seed: int) -> Iterator[tuple[str, float, Draw]]:

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..learning import Guard, Learner, use_average
 from ..methods import METHODS, Classes, Latents, Method, Settings
 from ..methods.build import build_learner
+from ..methods.paths import film
 from ..methods.settings import Precision
 from ..recipes import RECIPES
 from ..rng import derive
@@ -285,6 +286,20 @@ class Run:
         if revise is None or self.method.revise is None:
             return self.method.sample(learner, num, self.images, rng)
         return self.method.revise(learner, num, revise, rng)[1]
+
+    def film(self, num: int, *, seed: int) -> Tensor:
+        """``num`` images f(z), (num, c, H, W) in [−1, 1], along a smooth path of z.
+
+        The path leads through the inferred z of a film's frames in their order; of other images, it is a random closed
+        path whose every point is a draw from the prior of z.
+
+        Raises:
+            InputError: the run's method has no z, or nothing is learned yet.
+        """
+        self.require_inference()
+        latents = self.latents_of(self.learned())
+        rng = derive(seed, "film", device=latents.z.device)
+        return film(latents, num, in_order=self.settings.in_order, rng=rng)
 
     def _classes_of(self, learner: Learner) -> Classes:
         classes = self.method.classes(learner) if self.method.classes else None

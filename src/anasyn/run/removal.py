@@ -7,7 +7,7 @@ __all__ = ["remove"]
 
 FIGURES = (
     "training.png", "classes.png", "loss.png",
-    "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
+    "reconstructions.png", "samples.png", "interpolation.png", "latents.png", "path.png",
     "synthesis.png", "chains.png", "revisions.png", "long_run.png",
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ Nothing here knows a run or a model, and nothing is global: figures are made wit
 
 from .curves import draw_curves, draw_energies, draw_events
 from .images import draw_grid, draw_panel, draw_rows, draw_strip
-from .latents import draw_latents
+from .latents import draw_latents, draw_path
 from .style import class_colors, save
 from .whole import (
     class_grid_figure,
@@ -13,6 +13,7 @@ from .whole import (
     interpolation_figure,
     latents_figure,
     loss_figure,
+    path_figure,
     reconstructions_figure,
     revisions_figure,
     strip_figure,
@@ -28,12 +29,14 @@ __all__ = [
     "draw_grid",
     "draw_latents",
     "draw_panel",
+    "draw_path",
     "draw_rows",
     "draw_strip",
     "grid_figure",
     "interpolation_figure",
     "latents_figure",
     "loss_figure",
+    "path_figure",
     "reconstructions_figure",
     "revisions_figure",
     "save",

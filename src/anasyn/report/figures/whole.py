@@ -16,7 +16,7 @@ from ...evaluation import evenly
 from ..pictures import Pixels
 from .curves import METRICS, Record, draw_curves, draw_events
 from .images import draw_grid, draw_panel, draw_rows, draw_strip, to_pixels, visible
-from .latents import MOST_THUMBNAILS, draw_latents
+from .latents import MOST_THUMBNAILS, draw_latents, draw_path
 from .style import DPI, MOST_NAMES, STYLE, class_colors, short, styled
 
 MOST_IMAGES, MOST_PAIRS = 64, 44
@@ -132,6 +132,16 @@ def latents_figure(
     draw_latents(ax, z, images, axis_names, labels)
     few = f", {MOST_THUMBNAILS} of {len(z):,} with their image" if len(z) > 200 else ""
     ax.set_title(f"inferred {axis_names[0]} and {axis_names[1]}{few}")
+    return figure
+
+
+@styled
+def path_figure(z: Tensor, images: Tensor | Pixels, axis_names: Sequence[str] = ("z₁", "z₂")) -> Figure:
+    """The inferred z, (n, 2), of the frames of a film, (n, c, H, W), as a path, as `draw_path` draws it."""
+    figure = Figure(figsize=(1146 / DPI, 1010 / DPI), dpi=DPI)
+    ax = figure.add_axes((100 / 1146, 78 / 1010, 880 / 1146, 880 / 1010))
+    draw_path(ax, z, images, axis_names)
+    ax.set_title(f"inferred {axis_names[0]} and {axis_names[1]} of the frames, in their order")
     return figure
 
 
