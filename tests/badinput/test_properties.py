@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import sys
 from typing import Any, get_args
 
@@ -81,6 +82,11 @@ def within(field: dataclasses.Field[Any], value: object) -> bool:
         return False
     if field.name == "sigma":
         return value == "learned" if isinstance(value, str) else 1e-6 <= value <= 1e3
+    if field.name == "occlude":
+        kind, _, number = str(value).partition(":")
+        if kind == "salt":
+            return re.fullmatch(r"\d+\.\d+(e-\d+)?", number) is not None and 0 < float(number) < 1
+        return value in ("", "half") or (kind == "square" and re.fullmatch(r"[1-9]\d{0,8}", number) is not None)
     if field.name == "size":
         sides = value.split("x") if isinstance(value, str) else [str(value)]
         whole = all(side.isascii() and side.isdigit() and 16 <= int(side) <= 512 for side in sides)

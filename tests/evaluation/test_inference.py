@@ -69,7 +69,7 @@ def test_selection_ends_before_the_last_steps(monkeypatch):
     monkeypatch.setattr(inference.mcmc, "run", lambda kernel, p, z, **_: (inference.mcmc.init(p, z, 1.0), _Best))
     images = y.expand(1500, -1)
     crowded = infer(model, images, num_steps=1, rng=torch.Generator().manual_seed(1)).z
-    assert distance_in_errors(crowded, *posterior(y)) > 10
+    assert distance_in_errors(crowded, *posterior(y)) > 4.5
 
 
 class _Best:

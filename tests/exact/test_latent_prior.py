@@ -122,7 +122,7 @@ def check_evaluated_likelihood() -> None:
     model = linear(W3, C3, SIGMA, LatentPrior(Quadratic(A2, B2)))
     pixels = (normal(8, 3, seed=4).clamp(-2, 2) * 40 + 127).to(torch.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounding, "to_float", lambda x: x.double() / 127.5 - 1)
+        patch.setattr(bounding, "floats", lambda x: x.double() / 127.5 - 1)
         patch.setattr(bounding, "dequantise", lambda x, rng: x.double() / 127.5 - 1)
         patch.setattr(bounding, "plan", lambda *_: bounding.Plan(8, 8, 64, 32, 2))
         measures = bounding.evaluate_likelihood(model, pixels, "images", seed=0)

@@ -66,7 +66,7 @@ def add_setting(group: Any, field: dataclasses.Field[Any], default: Any) -> None
         nargs="?" if switch else None,
         const="on" if switch else None,
         metavar="|".join(choices) or field.name.upper(),
-        help=f"{field.metadata['meaning']} ({missing if default is None else default})",
+        help=f"{field.metadata['meaning']} ({missing if default is None else 'none' if default == '' else default})",
     )
 
 
@@ -116,6 +116,8 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
         run, images, held_out = begin(path, arguments.recipe, asked, arguments.strict, arguments.overwrite)
     for line in settings_lines(run, asked):
         inform(line)
+    if line := hidden_pixels([images, held_out] if held_out else [images]):
+        inform(f"  {line}")
     learner, guard = run.resume()
     for remark in run.method.remarks(run.settings, learner):
         inform(f"  {remark}")
@@ -131,8 +133,8 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
         from ..report.loggers import open_log
 
         log = open_log(arguments.log, run, images)
-    for outdated in (report, run.path / "diagnosis.json", run.path / "evaluation.json"):
-        outdated.unlink(missing_ok=True)
+    for outdated in ("report.html", "diagnosis.json", "evaluation.json", "restored.safetensors"):
+        (run.path / outdated).unlink(missing_ok=True)
     live = Live(run, images)
 
     def on_record(record: "Record") -> None:
@@ -192,7 +194,6 @@ def begin(
 ) -> tuple["Run", "ImageSet", "ImageSet | None"]:
     """Creates a run, with every open setting chosen from the data; its training images, and held-out ones if any."""
     from ..data import spread
-    from ..data.sources import full
     from ..methods.build import build_learner
     from ..run import Run, choose_device, has_bfloat16
 
@@ -206,9 +207,9 @@ def begin(
     for line in images.skipped:
         print_message(f"warning: {line}")
     scale = dataclasses.replace(
-        scale, num_images=len(images), channels=images.pixels.shape[1], spread=spread(images.pixels)
+        scale, num_images=len(images), channels=images.pixels.shape[1], spread=spread(images.pixels, images.masks)
     )
-    settings = dataclasses.replace(asked, size=size, data=full(asked.data)).resolve(scale)
+    settings = dataclasses.replace(asked.absolute(), size=size).resolve(scale)
     held_out, num = None, settings.num_held_out(len(images))
     if num:
         images, held_out = images.split(num)
@@ -225,11 +226,23 @@ def settings_lines(run: "Run", asked: Settings) -> Iterator[str]:
     for field in dataclasses.fields(run.settings):
         value, given = getattr(run.settings, field.name), getattr(asked, field.name)
         if field.name != "data":
-            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value) or "none"
             follows = "" if given is not None and given != "auto" else "follows from the data and the machine"
             yield f"  {field.name:18} {shown:12} {follows}".rstrip()
     for remark in run.settings.remarks():
         yield f"  {remark}"
+
+
+def hidden_pixels(sets: list["ImageSet"]) -> str:
+    """How many of the images have hidden pixels, and the share of these images that is hidden; empty if none has."""
+    seen = [share for images in sets if images.masks is not None for share in images.masks.flatten(1).float().mean(1)]
+    hidden = [1 - float(share) for share in seen if share < 1]
+    if not hidden:
+        return ""
+    return (
+        f"hidden pixels: {len(hidden)} of {sum(map(len, sets))} images, "
+        f"{100 * sum(hidden) / len(hidden):.3g} % of their pixels"
+    )
 
 
 def consume(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import InputError
-from . import data, learn, runs
+from . import data, learn, restore, runs
 from .console import Parser, WarningHandler, fail
 
 __all__ = ["main", "parser"]
@@ -51,6 +51,6 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="anasyn", description="Deep generative models, learned by maximum likelihood with MCMC.")
     top.add_argument("--version", action="version", version=f"anasyn {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for group in (learn, runs, data):
+    for group in (learn, runs, restore, data):
         group.add(commands)
     return top

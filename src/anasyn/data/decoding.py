@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
 from ..errors import InputError
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode", "opened", "printable", "quiet", "read_image",
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode", "is_opaque", "opened", "printable", "quiet", "read_image",
            "shown"]  # fmt: skip
 
 # Of Pillow's forty decoders only these are given bytes of unknown origin.
@@ -89,22 +89,36 @@ def opened(path: Path, name: str) -> Iterator[Image.Image]:
         raise InputError(f"{name}: {reason}") from error
 
 
-def decode(path: Path, name: str, least: int | None = None) -> Image.Image:
-    """Decodes as `read_image` does; a JPEG is reduced to 1/2, 1/4 or 1/8 as long as no side is below ``least``."""
+def decode(path: Path, name: str, least: int | None = None, *, transparent: bool = False) -> Image.Image:
+    """Decodes as `read_image` does; a JPEG is reduced to 1/2, 1/4 or 1/8 as long as no side is below ``least``.
+
+    With ``transparent``, an image that is not opaque everywhere is returned as RGBA.
+    """
     with opened(path, name) as image:
         if least is not None:
             image.draft(None, (least, least))  # a square, as the image may be stored on its side
-        return shown(image)
+        return shown(image, transparent=transparent)
 
 
-def shown(image: Image.Image) -> Image.Image:
-    """An opened image as RGB, turned upright, on white; the image itself is turned as well."""
+def shown(image: Image.Image, *, transparent: bool = False) -> Image.Image:
+    """An opened image as RGB on white, turned upright; the image itself is turned as well.
+
+    With ``transparent``, an image that is not opaque remains RGBA.
+    """
     ImageOps.exif_transpose(image, in_place=True)
     upright = _deep_grey(image) if image.mode.startswith(("I", "F")) else image
     if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        if transparent and not is_opaque(upright):
+            return upright
         white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright.convert("RGBA"))
+        upright = Image.alpha_composite(white, upright)
     return upright.convert("RGB")
+
+
+def is_opaque(image: Image.Image) -> bool:
+    """Whether no pixel of an RGBA image is transparent, not even a little."""
+    return image.getchannel("A").getextrema() == (255, 255)
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..errors import InputError
 from .decoding import FORMATS, decode, opened, printable, quiet
 from .frames import is_animation
-from .pixels import ImageSet, to_float
-from .resizing import Fit, Size, checked, resized
+from .masks import MaskFile, Transparent, matched, under_mask
+from .pixels import ImageSet, chequered, to_float
+from .resizing import Fit, Size, checked, resized, resized_seen
 
 __all__ = ["load_images", "read_folder", "smaller_sides"]
 
@@ -25,7 +26,14 @@ FEWEST = 2  # images in a set
 
 
 def read_folder(
-    folder: Path | str, size: Size, *, fit: Fit = "crop", channels: int | None = 3, strict: bool = False
+    folder: Path | str,
+    size: Size,
+    *,
+    fit: Fit = "crop",
+    channels: int | None = 3,
+    strict: bool = False,
+    transparent: Transparent = "white",
+    masks: Path | str | None = None,
 ) -> ImageSet:
     """Reads every image in a folder and its subfolders, resized to one size.
 
@@ -37,28 +45,49 @@ def read_folder(
         size: side of a square or (height, width) in pixels, each from 8 to 1024.
         fit: ``crop`` takes the largest centred box of the right aspect ratio, ``stretch`` the whole image.
         channels: 3 for RGB, 1 for grey (colour becomes its luma), None for 1 if every image is grey and 3 otherwise.
-        strict: refuse a file that cannot be read, which is otherwise skipped and reported in ``skipped``.
+        strict: refuse a file that cannot be read, which is otherwise skipped and reported in ``skipped``; and one of
+            which every pixel is hidden.
+        transparent: ``hidden``: pixels whose alpha, after resizing, is below one half are not seen; ``white``: images
+            are seen as on white paper.
+        masks: a folder with a mask for each image, of its name (the suffix may differ) and its size in pixels; where a
+            mask's luma is below 128, the image counts as transparent and hidden.
 
     Raises:
-        InputError: the folder cannot be read, has fewer than two images, or an argument is not allowed.
+        InputError: the folder cannot be read, has fewer than two images, a mask is missing, too many, or of another
+            size, or an argument is not allowed.
     """
     folder = Path(folder)
     height, width = checked(size, fit, channels)
     files = _image_files(folder)
     array = np.empty((len(files), height, width, channels or 3), dtype=np.uint8)
+    hidden = np.zeros((len(files), 1, height, width), dtype=bool)  # takes no memory before it is written to
     is_grey = np.zeros(len(files), dtype=bool)
+    mask_of = None if masks is None else _masks([name for name, _ in files], Path(masks))
+    # Twice the size, as JPEG's own reduction is coarse; no reduction under a mask, which has the size of the file.
+    least = 2 * max(height, width) if mask_of is None else None
 
     def read(index: int) -> str | None:
         name, path = files[index]
         try:
-            image = decode(path, name, least=2 * max(height, width))  # twice, as JPEG's own reduction is coarse
+            image = decode(path, name, least, transparent=transparent == "hidden")
         except InputError as error:
-            if strict:
-                raise InputError(f"{printable(folder)}/{error}; repair or remove this file") from error
-            return f"{error}; skipped"
-        array[index] = resized(image, height, width, fit, channels or 3)
-        is_grey[index] = channels is None and (array[index] == array[index, :, :, :1]).all()
+            return refused(str(error))
+        if mask_of is not None:
+            image = under_mask(image, mask_of[index])
+        if image.mode == "RGBA":
+            array[index], seen = resized_seen(image, height, width, fit, channels or 3)
+            if not seen.any():
+                return refused(f"{name}: every pixel is hidden")
+            hidden[index] = ~seen
+        else:
+            array[index] = resized(image, height, width, fit, channels or 3)
+        is_grey[index] = channels is None and (array[index] == array[index, :, :, :1])[~hidden[index, 0]].all()
         return None
+
+    def refused(fault: str) -> str:
+        if strict:
+            raise InputError(f"{printable(folder)}/{fault}; repair or remove this file")
+        return f"{fault}; skipped"
 
     with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the GIL
         outcomes = list(pool.map(read, range(len(files))))
@@ -70,7 +99,11 @@ def read_folder(
     array = array[kept] if skipped else array
     if is_grey[kept].all():
         array = array[..., :1].copy()  # a copy, so that the other two channels are freed
-    return ImageSet(names, torch.from_numpy(array).permute(0, 3, 1, 2), skipped, _labels(names))
+    pixels, seen = torch.from_numpy(array).permute(0, 3, 1, 2), None
+    if hidden[kept].any():
+        seen = torch.from_numpy(~hidden[kept])
+        pixels = chequered(pixels, seen)
+    return ImageSet(names, pixels, skipped, _labels(names), seen)
 
 
 def load_images(
@@ -99,6 +132,15 @@ def smaller_sides(folder: Path | str) -> list[int]:
                 skipped.append(f"{error}; skipped")
     _require_enough(Path(folder), len(sides), skipped)
     return sides
+
+
+def _masks(names: Sequence[str], folder: Path) -> list[MaskFile]:
+    """The mask of each of the images with these names."""
+    try:
+        files = _image_files(folder)
+    except InputError as error:
+        raise InputError(f"masks: {error}") from error
+    return matched(names, files, folder)
 
 
 def _image_files(folder: Path) -> list[tuple[str, Path]]:

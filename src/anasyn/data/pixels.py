@@ -9,7 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["ImageSet", "as_float", "save_film", "save_image", "to_float", "to_uint8"]
+__all__ = ["ImageSet", "as_float", "chequered", "only_if_hidden", "save_film", "save_image", "spread",
+           "to_float", "to_uint8"]  # fmt: skip
+
+CHEQUERS = (102, 153)  # grey levels of the sign for transparency
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,24 +21,34 @@ class ImageSet:
 
     Args:
         names: file names relative to the folder, in natural order (2 before 10), unique and printable.
-        pixels: the images, uint8 (n, c, H, W), c = 1 or 3.
+        pixels: the images, uint8 (n, c, H, W), c = 1 or 3; hidden pixels hold a chequerboard, see `chequered`.
         skipped: one line for each file that was skipped, with its name and the reason.
         labels: the class name of each image, or None if the images have no classes.
+        masks: bool (n, 1, H, W), True where a pixel is seen; None if every pixel of every image is.
     """
 
     names: tuple[str, ...]
     pixels: Tensor
     skipped: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
-        """The SHA-256 of each image's pixels, channels last: the same image has the same digest under any name."""
+        """The SHA-256 of each image's pixels, channels last: the same image has the same digest under any name.
+
+        Where pixels are hidden, the mask follows the pixels.
+        """
         rows = self.pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        return tuple(hashlib.sha256(image).hexdigest() for image in rows)
+        hashes = [hashlib.sha256(image) for image in rows]
+        if self.masks is not None:
+            for each, mask in zip(hashes, self.masks.cpu().contiguous().numpy(), strict=True):
+                if not mask.all():
+                    each.update(mask)
+        return tuple(each.hexdigest() for each in hashes)
 
     def split(self, num: int) -> tuple["ImageSet", "ImageSet"]:
         """All but ``num`` of the images, and these ``num``, each in the same order as here.
@@ -44,18 +57,41 @@ class ImageSet:
         hardly changes when a few images are added, and puts copies of an image on the same side.
         """
         ranks = sorted(range(len(self)), key=lambda i: (hashlib.sha256(self.digests[i].encode()).digest(), i))
-        return self._only(sorted(ranks[num:])), self._only(sorted(ranks[:num]))
+        return self.only(sorted(ranks[num:])), self.only(sorted(ranks[:num]))
 
-    def _only(self, places: list[int]) -> "ImageSet":
+    def only(self, places: list[int]) -> "ImageSet":
+        """The images at these places, in this order."""
         names = tuple(self.names[i] for i in places)
         labels = self.labels and tuple(self.labels[i] for i in places)
-        return ImageSet(names, self.pixels[places], self.skipped, labels)
+        masks = only_if_hidden(self.masks[places]) if self.masks is not None else None
+        return ImageSet(names, self.pixels[places], self.skipped, labels, masks)
 
     @cached_property
     def fingerprint(self) -> str:
         """The SHA-256 of the shape and of the digests in order; it identifies the data set whatever the names."""
         content = [str(tuple(self.pixels.shape)), *self.digests]
         return hashlib.sha256(" ".join(content).encode()).hexdigest()
+
+
+def chequered(pixels: Tensor, masks: Tensor) -> Tensor:
+    """The pixels where they are seen, and elsewhere a grey chequerboard, as image editors show transparency.
+
+    A picture of the pixels shows the mask, and none of the values that are hidden can be learned from.
+
+    Args:
+        pixels: uint8 (n, c, H, W).
+        masks: bool (n, 1, H, W), True where a pixel is seen.
+    """
+    height, width = pixels.shape[2:]
+    side = max(1, min(height, width) // 16)
+    rows, columns = (torch.arange(length, device=pixels.device) // side for length in (height, width))
+    levels = torch.tensor(CHEQUERS, dtype=torch.uint8, device=pixels.device)
+    return torch.where(masks, pixels, levels[(rows[:, None] + columns) % 2])
+
+
+def only_if_hidden(masks: Tensor) -> Tensor | None:
+    """The masks of an `ImageSet`: None if they hide nothing."""
+    return None if masks.all() else masks
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -87,13 +123,21 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
-def spread(pixels: Tensor) -> float:
-    """The standard deviation of pixels around the mean image, (n, c, H, W) uint8, in the units of [−1, 1]."""
-    sums = torch.zeros(2, *pixels.shape[1:], dtype=torch.float64)
-    for chunk in pixels.cpu().split(256):
-        sums += torch.stack([chunk.double().sum(0), chunk.double().square().sum(0)])
-    mean, square = sums / len(pixels)
-    return float((square - mean**2).mean().clamp_min(0).sqrt() / 127.5)
+def spread(pixels: Tensor, masks: Tensor | None = None) -> float:
+    """The standard deviation of seen pixels around the mean image, in the units of [−1, 1].
+
+    Args:
+        pixels: uint8 (n, c, H, W).
+        masks: bool (n, 1, H, W), True where a pixel is seen; None if all are.
+    """
+    sums = torch.zeros(3, *pixels.shape[1:], dtype=torch.float64)
+    for first in range(0, len(pixels), 256):
+        chunk = pixels[first : first + 256].cpu().double()
+        seen = torch.ones_like(chunk) if masks is None else masks[first : first + 256].cpu().double().expand_as(chunk)
+        sums += torch.stack([seen.sum(0), (seen * chunk).sum(0), (seen * chunk.square()).sum(0)])
+    num, total, squares = sums
+    around_mean = squares - total.square() / num.clamp_min(1)
+    return float((around_mean.sum() / num.sum()).clamp_min(0).sqrt() / 127.5)
 
 
 def save_image(path: Path | str, pixels: Tensor) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..errors import InputError
 
-__all__ = ["SIDES", "Fit", "Size", "checked", "resized"]
+__all__ = ["SIDES", "Fit", "Size", "checked", "resized", "resized_seen"]
 
 SIDES = range(8, 1025)  # the heights and widths, in pixels, that images may be resized to
 Size = int | tuple[int, int]  # the side of a square, or (height, width), in pixels
@@ -36,6 +36,26 @@ def resized(image: Image.Image, height: int, width: int, fit: Fit, channels: int
     box = _centred_box(*image.size, height, width) if fit == "crop" else (0, 0, *image.size)
     image = image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
     return np.asarray(image if channels == 3 else image.convert("L")).reshape(height, width, channels)
+
+
+def resized_seen(
+    image: Image.Image, height: int, width: int, fit: Fit, channels: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """An RGBA image as `resized` returns it, and where it is seen, (height, width): where alpha is at least one half.
+
+    Colours c are averaged with the weights of the filter times alpha α, Σ w α c / Σ w α, so that those of transparent
+    pixels never mix into those that are seen.
+    """
+    box = _centred_box(*image.size, height, width) if fit == "crop" else (0, 0, *image.size)
+    # As floats: the filter overshoots at the border of a hole, and clipping would change the ratio there.
+    *products, alpha = (
+        np.asarray(band.convert("F").resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0))
+        for band in image.convert("RGBa").split()  # Pillow's RGBa are colours times alpha
+    )
+    seen = alpha >= 255 / 2
+    colours = np.stack(products, -1) * (255 / np.where(seen, alpha, 255))[..., None]
+    rgb = np.rint(colours.clip(0, 255)).astype(np.uint8)
+    return rgb if channels == 3 else np.asarray(Image.fromarray(rgb).convert("L"))[..., None], seen
 
 
 def _centred_box(image_width: int, image_height: int, height: int, width: int) -> tuple[int, int, int, int]:

@@ -11,6 +11,7 @@ from PIL import Image
 from ..errors import InputError
 from .drawn import DRAWN, drawn_factors
 from .folders import read_folder, smaller_sides
+from .masks import Transparent
 from .photographs import PHOTOGRAPHS, find
 from .pixels import ImageSet
 from .resizing import Fit, Size, checked, resized
@@ -44,7 +45,16 @@ def smaller_side(data: str) -> int | None:
     return None if data in DRAWN else int(median(smaller_sides(_folder(data))))
 
 
-def load(data: str, size: Size, *, fit: Fit = "crop", channels: int | None = 3, strict: bool = False) -> ImageSet:
+def load(
+    data: str,
+    size: Size,
+    *,
+    fit: Fit = "crop",
+    channels: int | None = 3,
+    strict: bool = False,
+    transparent: Transparent = "white",
+    masks: str | None = None,
+) -> ImageSet:
     """The images of a folder or of a named set.
 
     A drawn set is drawn as squares of the larger side and then fitted, as a folder of its images would be.
@@ -55,12 +65,20 @@ def load(data: str, size: Size, *, fit: Fit = "crop", channels: int | None = 3, 
         fit: ``crop`` takes the largest centred box of the right aspect ratio, ``stretch`` the whole image.
         channels: 3 for RGB, 1 for grey (colour becomes its luma), None for 1 if every image is grey and 3 otherwise.
         strict: refuse a file that cannot be read, which is otherwise skipped.
+        transparent: whether transparent pixels are hidden, or white, as for `read_folder`.
+        masks: a folder of masks of the images, as for `read_folder`.
 
     Raises:
-        InputError: there is no such folder or set, it has fewer than two images, or an argument is not allowed.
+        InputError: there is no such folder or set, it has fewer than two images, the masks are not those of its images,
+            or an argument is not allowed.
     """
     if data not in DRAWN:
-        return read_folder(_folder(data), size, fit=fit, channels=channels, strict=strict)
+        folder = _folder(data)
+        return read_folder(
+            folder, size, fit=fit, channels=channels, strict=strict, transparent=transparent, masks=masks
+        )
+    if masks is not None:
+        raise InputError(f"masks: {data} is drawn by the program and has no files; expected a folder of images")
     height, width = checked(size, fit, channels)
     drawn = DRAWN[data](drawn_factors(DRAWN_IMAGES), max(height, width)).permute(0, 2, 3, 1).contiguous().numpy()
     array = np.stack([resized(Image.fromarray(image), height, width, fit, channels or 3) for image in drawn])

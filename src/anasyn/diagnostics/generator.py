@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..data import as_float
 from ..evaluation import evenly
 from ..evaluation.inference import scores
-from ..models import Generator
+from ..models import Generator, Images, floats, observed
 from ..processor import frozen
 from ..rng import standard_normal
 from .chains import R_HAT, ChainDraws, arviz, effective_sample_size, finite, gradients_per_step, r_hat, sample
@@ -78,7 +77,7 @@ class GeneratorDiagnosis:
 
 def diagnose_generator(
     model: Generator,
-    images: Tensor,
+    images: Images,
     z: Tensor,
     names: tuple[str, ...],
     *,
@@ -95,7 +94,8 @@ def diagnose_generator(
 
     Args:
         model: the generator with its learned weights, in float32.
-        images: Y, (n, *event), uint8 or float in [−1, 1]; chains run for at most `MAX_IMAGES`, evenly spaced.
+        images: Y, (n, *event), uint8 or float in [−1, 1], or what is seen of them; chains run for at most
+            `MAX_IMAGES`, evenly spaced.
         z: the inferred latent factors, (n, d), on the model's device.
         names: of the images.
         num_warm_up: transitions in which step sizes are adapted, which also serve as burn-in.
@@ -115,12 +115,13 @@ def diagnose_generator(
     prior = aggregate(z, prior=draws, rng=on_cpu)
     chosen = evenly(len(images), MAX_IMAGES)
     names, num_images = tuple(names[i] for i in chosen.tolist()), len(images)
-    images, z = as_float(images[chosen.to(images.device)].to(z.device)), z[chosen.to(z.device)]
+    images, z = floats(images[chosen.to(observed(images).values.device)].to(z.device)), z[chosen.to(z.device)]
+    repeated = images[torch.arange(len(z), device=z.device).repeat(NUM_CHAINS)]
     kernel = mcmc.MALA(0.1)  # arbitrary: at first, the warm-up changes it up to threefold in a step
     with frozen(model):
 
         def log_posterior(position: Tensor) -> Tensor:
-            return model.log_joint(position, images.repeat(NUM_CHAINS, *[1] * (images.dim() - 1)))
+            return model.log_joint(position, repeated)
 
         def run(starts: Tensor, num_draws: int) -> tuple[ChainDraws, Tensor]:
             return sample(kernel, log_posterior, starts, num_warm_up=num_warm_up, num_draws=num_draws, rng=rng)
@@ -162,15 +163,15 @@ def diagnose_generator(
 
 
 @torch.no_grad()
-def _fresh_starts(model: Generator, images: Tensor, rng: torch.Generator) -> Tensor:
+def _fresh_starts(model: Generator, images: Images, rng: torch.Generator) -> Tensor:
     """The best peaks of each image's log p(Y, z) among z ~ N(0, I), the same for all images, (c, n, d)."""
-    starts = standard_normal(images.new_empty(NUM_STARTS, model.latent_dim), rng)
-    score = scores(model, starts, model(starts).flatten(1), images)
+    starts = standard_normal(observed(images).values.new_empty(NUM_STARTS, model.latent_dim), rng)
+    score = scores(model, starts, model(starts), images)
     return starts[peaks(score, starts, num=NUM_CHAINS)].transpose(0, 1)
 
 
 def _other_modes(
-    model: Generator, images: Tensor, z: Tensor, names: tuple[str, ...], chains: ChainDraws, fresh: ChainDraws
+    model: Generator, images: Images, z: Tensor, names: tuple[str, ...], chains: ChainDraws, fresh: ChainDraws
 ) -> tuple[OtherMode, ...]:
     """The chains whose highest point is separated from the inferred z by a barrier."""
     tops, heights, barriers = [], [], []

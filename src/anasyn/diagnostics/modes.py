@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models import Generator
+from ..models import Generator, Images
 from ..rng import standard_normal
 
 __all__ = ["BARRIER", "OtherMode", "around", "barrier", "peaks"]
@@ -76,7 +76,7 @@ def peaks(score: Tensor, starts: Tensor, *, num: int, neighbours: int = 8) -> Te
 
 
 @torch.no_grad()
-def barrier(model: Generator, images: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def barrier(model: Generator, images: Images, a: Tensor, b: Tensor) -> Tensor:
     """How far log p(Y, z) falls, on the segment from a_i to b_i, below the lower of both ends, (n,) nats, ≥ 0.
 
     0 for every pair of points if the posterior is log-concave. The segment may leave a curved ridge: a barrier on it

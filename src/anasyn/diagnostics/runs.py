@@ -2,6 +2,7 @@
 
 from ..data import to_float
 from ..evaluation import evenly
+from ..models import observe
 from ..rng import derive
 from ..run import Run
 from .descriptor import DescriptorDiagnosis, diagnose_descriptor
@@ -27,7 +28,7 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
     inference = synthesis = recovery = None
     if method.infer:
         model, z = method.infer(learner)
-        inference = diagnose_generator(model, images.pixels, z, tuple(images.names), rng=rng)
+        inference = diagnose_generator(model, observe(images), z, tuple(images.names), rng=rng)
     if method.synthesise:
         chains = method.synthesise(learner)
         chosen = evenly(len(images), MAX_IMAGES)

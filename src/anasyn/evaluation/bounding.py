@@ -7,12 +7,10 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from .. import mcmc
-from ..data import to_float
 from ..learning import draw_prior
-from ..models import Generator
+from ..models import Generator, Images, floats, observed
 from ..processor import frozen
 from ..rng import derive, standard_normal
 from .evaluate import Measure, as_measure, evenly
@@ -65,7 +63,7 @@ class Plan(NamedTuple):
         return batches * (self.num_temperatures - 1)
 
 
-def plan(model: Generator, images: Tensor, seconds: float) -> Plan:
+def plan(model: Generator, images: Images, seconds: float) -> Plan:
     """What can be computed in about ``seconds``, after timing the gradient of log p(Y, z) in this process.
 
     Peaks come first, as far as they take a part `PEAKS_SHARE` of it, since a peak that is missed costs more than any
@@ -76,8 +74,9 @@ def plan(model: Generator, images: Tensor, seconds: float) -> Plan:
         images: the real images, floats, at least one.
         seconds: the budget.
     """
-    batch = images[torch.arange(CHAINS_AT_ONCE // 2, device=images.device) % len(images)]
-    z = standard_normal(images.new_empty(len(batch), model.latent_dim), derive(0, "timing", device=images.device))
+    values = observed(images).values
+    batch = images[torch.arange(CHAINS_AT_ONCE // 2, device=values.device) % len(images)]
+    z = standard_normal(values.new_empty(len(batch), model.latent_dim), derive(0, "timing", device=values.device))
     durations = []
     with frozen(model):
         for _ in range(3):
@@ -133,7 +132,7 @@ def _prior_of(model: Generator, rng: torch.Generator) -> tuple[float, DrawPrior 
 
 def evaluate_likelihood(
     model: Generator,
-    pixels: Tensor,
+    pixels: Images,
     what: str,
     *,
     seed: int,
@@ -144,7 +143,7 @@ def evaluate_likelihood(
 
     Args:
         model: the generator; log Z of a learned prior is estimated first.
-        pixels: uint8 (n, c, H, W).
+        pixels: uint8 (n, c, H, W), or what is seen of them.
         what: these images in words, such as ``"held-out images"``.
         seed: determines every random number, but not the plan, which depends on the speed of the machine.
         seconds: a budget of time, from which the numbers of images, peaks and temperatures follow.
@@ -152,7 +151,7 @@ def evaluate_likelihood(
     """
     device = next(model.parameters()).device
     chosen = pixels[evenly(len(pixels), MAX_IMAGES)].to(device)
-    numbers = plan(model, to_float(chosen), seconds)
+    numbers = plan(model, floats(chosen), seconds)
     chosen = pixels[evenly(len(pixels), numbers.num_images)].to(device)
     done = 0
 
@@ -177,7 +176,7 @@ def evaluate_likelihood(
     )
     simulated = bracket(
         model,
-        images[:1],
+        images,
         num_images=numbers.num_simulated,
         num_chains=chains,
         num_temperatures=temperatures,
@@ -194,7 +193,7 @@ def evaluate_likelihood(
     if model.prior:
         how += f"; log Z of the learned prior, {normalizer:.2f}, by {PRIOR_CHAINS} chains from N(0, I)"
     over = f"over {len(images)} of the {len(pixels):,} {what}"
-    bits = bits_per_dimension(found.value, images[0].numel())
+    bits = bits_per_dimension(found.value, observed(images).num_seen)
     width = simulated.upper - simulated.lower
     error = width.std().item() / len(width) ** 0.5
     untrusted = warning(found, simulated)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..data import as_float
+from ..models import Rows
 
 __all__ = ["mse", "nearest", "psnr", "saturated_share"]
 
@@ -63,7 +64,7 @@ def nearest(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(indices), torch.cat(errors)
 
 
-def chunks(tensor: Tensor, size: int) -> Iterator[Tensor]:
-    """The rows of a tensor, at most ``size`` at a time."""
-    for first in range(0, len(tensor), size):
-        yield tensor[first : first + size]
+def chunks(rows: Rows, size: int) -> Iterator[Rows]:
+    """The rows of a tensor, or of images of which not all is seen, at most ``size`` at a time."""
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]

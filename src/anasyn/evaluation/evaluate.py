@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import mcmc
 from ..data import as_float, to_uint8
-from ..models import Descriptor, Generator
+from ..models import Descriptor, Generator, Images, Rows, floats
 from ..processor import frozen
 from ..rng import derive
 from .coverage import coverage, nearest_training
@@ -54,13 +54,14 @@ class Measure(TypedDict):
 
 
 def evaluate_inference(
-    model: Generator, images: Tensor, held_out: Tensor | None = None, *, seed: int
+    model: Generator, images: Images, held_out: Images | None = None, *, seed: int
 ) -> dict[str, Measure]:
     """The errors of reconstructions from newly inferred z, and the size of these z.
 
     Args:
         model: the generator.
-        images: the training images, uint8 (n, c, H, W); at most `MAX_INFERRED`, evenly spaced, are used.
+        images: the training images, uint8 (n, c, H, W), or what is seen of them; at most `MAX_INFERRED`, evenly
+            spaced, are used.
         held_out: images that the model has not seen, likewise.
         seed: determines every random number.
     """
@@ -70,7 +71,7 @@ def evaluate_inference(
         if pixels is None:
             continue
         chosen, which = _choose(pixels, MAX_INFERRED, what)
-        inferred = infer(model, as_float(chosen.to(device)), rng=derive(seed, f"evaluate {name}", device=device))
+        inferred = infer(model, floats(chosen.to(device)), rng=derive(seed, f"evaluate {name}", device=device))
         how = f"over {which}, z newly inferred by MALA from the best of {NUM_STARTS} cold starts (seed {seed})"
         protocol = f"Mean squared error of f(z) per pixel and channel in [−1, 1], mean {how}."
         measures[f"{name}_mse"] = as_measure(inferred.mse, protocol)
@@ -232,12 +233,12 @@ def _enough(names: str, prefix: str, num: int, least: int) -> bool:
     return num >= least
 
 
-def _choose(images: Tensor, most: int, what: str) -> tuple[Tensor, str]:
+def _choose(images: Rows, most: int, what: str) -> tuple[Rows, str]:
     """The images that a measure is taken over, and their description."""
     n = len(images)
     if n <= most:
-        return images.cpu(), f"the {n:,} {what}"
-    return images[evenly(n, most)].cpu(), f"{most} evenly spaced of the {n:,} {what}"
+        return images.to("cpu"), f"the {n:,} {what}"
+    return images[evenly(n, most)].to("cpu"), f"{most} evenly spaced of the {n:,} {what}"
 
 
 def as_measure(value: Tensor | float, protocol: str, warning: str | None = None) -> Measure:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ..mcmc import init
-from ..models import Generator
+from ..models import Generator, Images, observed
 from ..rng import standard_normal
-from .distance import chunks
+from .curvature import precision_of
 from .inference import scores, sketch
 
 __all__ = ["Coordinates", "Mixture", "laplace", "num_gradients"]
@@ -19,8 +19,6 @@ NUM_JACOBIANS, NUM_STEPS = 12, 3  # at most, of a climb; and its steps with each
 NUM_HALVINGS = 6
 LEAST_GAIN = 0.1  # nats; a climb ends when a Jacobian's steps gain less
 INFLATION = 1.5  # c; wider than the posterior, which has heavier tails than its Laplace approximation
-DIFFERENCE = 1e-3  # of z, for J; well above float32 rounding, and below the width of a sharp posterior
-ROWS_AT_ONCE = 256
 
 
 class Coordinates(NamedTuple):
@@ -64,7 +62,7 @@ class Mixture(NamedTuple):
         return Coordinates(*(part[of_chains].flatten(0, 1) for part in parts))
 
 
-def laplace(model: Generator, images: Tensor, *, num_peaks: int, rng: torch.Generator) -> Mixture:
+def laplace(model: Generator, images: Images, *, num_peaks: int, rng: torch.Generator) -> Mixture:
     """A mixture of Laplace approximations at peaks of p(z|Y), wider by the factor c (`INFLATION`).
 
         C = (I + JᵀJ/σ²)⁻¹, J = ∂f/∂z at the peak m;   w_k ∝ p(Y, m_k) |C_k|^½
@@ -75,20 +73,22 @@ def laplace(model: Generator, images: Tensor, *, num_peaks: int, rng: torch.Gene
 
     Args:
         model: a generator whose arithmetic is float32 or better, as J is taken by finite differences.
-        images: Y, (n, *event) in [−1, 1], float.
+        images: Y, (n, *event) in [−1, 1], float, or what is seen of them.
         num_peaks: K, from 1 to `NUM_CANDIDATES`.
         rng: on the images' device.
 
     Raises:
         ValueError: f is not finite at a z ~ N(0, I).
     """
-    candidates = standard_normal(images.new_empty(NUM_CANDIDATES, model.latent_dim), rng)
+    values = observed(images).values
+    candidates = standard_normal(values.new_empty(NUM_CANDIDATES, model.latent_dim), rng)
     score = scores(model, candidates, sketch(model, candidates), images)
-    groups = torch.arange(NUM_CANDIDATES, device=images.device).chunk(num_peaks)
+    groups = torch.arange(NUM_CANDIDATES, device=values.device).chunk(num_peaks)
     starts = torch.stack([candidates[group][score[:, group].argmax(1)] for group in groups], 1).flatten(0, 1)
-    z, value = _climb(model, images.repeat_interleave(num_peaks, 0), starts)
+    repeated = images[torch.arange(len(images), device=values.device).repeat_interleave(num_peaks)]
+    z, value = _climb(model, repeated, starts)
     # In double precision, since the eigenvalues of a precision may range from 1 to 1e6.
-    factors = torch.linalg.cholesky(_precision(model, z).double(), upper=True)
+    factors = torch.linalg.cholesky(precision_of(model, repeated, z).double(), upper=True)
     evidence = value - factors.diagonal(dim1=1, dim2=2).log().sum(1)
     split = (len(images), num_peaks)
     return Mixture(
@@ -103,11 +103,12 @@ def num_gradients(latent_dim: int) -> float:
     return NUM_JACOBIANS * ((latent_dim + 1) / 3 + 2 * NUM_STEPS)
 
 
-def _climb(model: Generator, images: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def _climb(model: Generator, images: Images, z: Tensor) -> tuple[Tensor, Tensor]:
     """Gauss–Newton steps (I + JᵀJ/σ²)⁻¹ ∇ log p(Y, z), halved until they raise log p(Y, z): z and log p(Y, z)."""
     z, value, active = z.clone(), z.new_empty(len(z)), torch.arange(len(z), device=z.device)
     for _ in range(NUM_JACOBIANS):
-        y, precision, gain = images[active], _precision(model, z[active]), z.new_zeros(len(active))
+        y, gain = images[active], z.new_zeros(len(active))
+        precision = precision_of(model, y, z[active])
         for _ in range(NUM_STEPS):
             start = init(lambda z: model.log_joint(z, y), z[active], 1.0)  # noqa: B023  it is called at once
             step = torch.linalg.solve(precision, start.gradient)
@@ -120,7 +121,7 @@ def _climb(model: Generator, images: Tensor, z: Tensor) -> tuple[Tensor, Tensor]
     return z, value
 
 
-def _raise(model: Generator, images: Tensor, z: Tensor, value: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+def _raise(model: Generator, images: Images, z: Tensor, value: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """The first of z + step, z + step/2, … with a higher log p(Y, z), and its value; z itself if there is none."""
     moved, reached = z.clone(), value.clone()
     rows = torch.arange(len(z), device=z.device)
@@ -134,19 +135,3 @@ def _raise(model: Generator, images: Tensor, z: Tensor, value: Tensor, step: Ten
             if not len(rows):
                 break
     return moved, reached
-
-
-def _precision(model: Generator, z: Tensor) -> Tensor:
-    """I + JᵀJ/σ², (n, d) → (n, d, d)."""
-    d = z.shape[1]
-    identity = torch.eye(d, dtype=z.dtype, device=z.device)
-    steps = torch.cat([torch.zeros_like(identity[:1]), DIFFERENCE * identity])
-    found = []
-    with torch.no_grad():
-        for rows in chunks(z, max(ROWS_AT_ONCE // (d + 1), 1)):
-            moved = (rows[:, None] + steps).flatten(0, 1)
-            images = torch.cat([model(part).flatten(1) for part in chunks(moved, ROWS_AT_ONCE)])
-            images = images.unflatten(0, (len(rows), d + 1))
-            jacobian = (images[:, 1:] - images[:, :1]) / DIFFERENCE
-            found.append(identity + (jacobian @ jacobian.transpose(1, 2) / model.sigma**2).to(z))
-    return torch.cat(found)

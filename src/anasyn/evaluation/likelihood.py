@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..models import Generator
+from ..models import Generator, Images, Observed, Rows, floats, observed
 from ..processor import frozen
 from ..rng import standard_normal, uniform
 from .distance import chunks
@@ -52,19 +52,23 @@ class Bracket(NamedTuple):
     effective_sample_size: Tensor  # (m,), of the weights of the lower bound
 
 
-def dequantise(pixels: Tensor, rng: torch.Generator) -> Tensor:
+def dequantise(pixels: Rows, rng: torch.Generator) -> Rows:
     """Y + u, u ~ U(−1/255, 1/255), one grey level wide in [−1, 1]: uint8 (n, c, H, W) → float32, channels-last.
+
+    Of images of which not all is seen, values that are hidden become 0.
 
     Raises:
         ValueError: the pixels are not uint8.
     """
+    if isinstance(pixels, Observed):
+        return floats(Observed(dequantise(pixels.values, rng), pixels.observation))
     if pixels.dtype != torch.uint8:
         raise ValueError(f"pixels: expected uint8, got {pixels.dtype}")
     levels = pixels.to(torch.float32, memory_format=torch.channels_last)
     return (levels + uniform(levels, rng) - 0.5) / 127.5 - 1
 
 
-def bits_per_dimension(log_likelihood: Tensor, dimension: int) -> Tensor:
+def bits_per_dimension(log_likelihood: Tensor, dimension: int | Tensor) -> Tensor:
     """−log p(Y + u)/(D ln 2) + log₂ 127.5, of the density p of images in [−1, 1] with uniform noise u (`dequantise`).
 
     The second term changes the unit from [−1, 1] to grey levels, 127.5 of them for 1. By Jensen's inequality the mean
@@ -72,7 +76,7 @@ def bits_per_dimension(log_likelihood: Tensor, dimension: int) -> Tensor:
 
     Args:
         log_likelihood: log p(Y + u), nats, of any shape.
-        dimension: D, the number of pixels times channels.
+        dimension: D, the number of pixels times channels; of each image, if not all is seen.
 
     Source: Theis, van den Oord and Bethge 2016, *A note on the evaluation of generative models*.
     """
@@ -81,7 +85,7 @@ def bits_per_dimension(log_likelihood: Tensor, dimension: int) -> Tensor:
 
 def log_likelihood(
     model: Generator,
-    images: Tensor,
+    images: Images,
     *,
     num_chains: int,
     num_temperatures: int,
@@ -98,7 +102,7 @@ def log_likelihood(
 
     Args:
         model: a generator; its ``log_prior`` may be any log-density of z, up to a constant.
-        images: Y, (n, *event) in [−1, 1], float.
+        images: Y, (n, *event) in [−1, 1], float, or what is seen of them.
         num_chains: weighted chains of each image, ≥ 2.
         num_temperatures: T; β_t = t/T.
         num_peaks: K, of `laplace`.
@@ -120,7 +124,7 @@ def log_likelihood(
 
 def bracket(
     model: Generator,
-    like: Tensor,
+    like: Images,
     *,
     num_images: int,
     num_chains: int,
@@ -139,7 +143,8 @@ def bracket(
     upper bound is high.
 
     Args:
-        like: an image, (1, *event) or more, whose dtype and device are used.
+        like: images, (n, *event), whose dtype and device are used. If not all of them is seen, the same is seen of the
+            simulated ones, in turn.
         num_images: m.
         draw_prior: exact draws from the prior; N(0, I) if it is not given.
         progress: called after every transition, of which there are 3 (T − 1) for each `CHAINS_AT_ONCE` chains.
@@ -149,16 +154,19 @@ def bracket(
     Source: Grosse, Ghahramani and Adams 2015, *Sandwiching the marginal likelihood using bidirectional Monte Carlo*.
     """
     lower, upper, sizes = [], [], []
+    seen = observed(like)
     with frozen(model):
         if draw_prior:
             z = draw_prior(num_images, rng)
         else:
-            z = standard_normal(like.new_empty(num_images, model.latent_dim), rng)
+            z = standard_normal(seen.values.new_empty(num_images, model.latent_dim), rng)
+        observation = seen.observation[torch.arange(num_images, device=z.device) % len(like)]
         with torch.no_grad():
-            images = model(z)
+            images = observation(model(z))
         images = images + model.sigma * standard_normal(images, rng)
+        simulated = images if isinstance(like, Tensor) else floats(Observed(images, observation))
         at_once = max(CHAINS_AT_ONCE // num_chains, 1)
-        for batch, exact in zip(chunks(images, at_once), chunks(z, at_once), strict=True):
+        for batch, exact in zip(chunks(simulated, at_once), chunks(z, at_once), strict=True):
             reference = laplace(model, batch, num_peaks=num_peaks, rng=rng)
             chains = _Chains(model, batch, reference, num_chains, num_temperatures, rng, progress)
             bound = chains.lower()
@@ -182,7 +190,7 @@ class _Chains:
     def __init__(
         self,
         model: Generator,
-        images: Tensor,
+        images: Images,
         reference: Mixture,
         num_chains: int,
         num_temperatures: int,
@@ -210,11 +218,14 @@ class _Chains:
         return probabilities.multinomial(count, replacement=True, generator=self.rng)
 
     def _draws(self, count: int) -> Tensor:
-        return standard_normal(self.images.new_empty(len(self.images) * count, self.model.latent_dim), self.rng)
+        return standard_normal(
+            self.reference.means.new_empty(len(self.images) * count, self.model.latent_dim), self.rng
+        )
 
     def _path(self, components: Tensor, coordinates: Coordinates) -> mcmc.Path:
         """From log w_k N(u; 0, I) to log p(Y, z) + log (w_k q_k(z)/q(z)) + log |det ∂z/∂u|."""
-        images = self.images.repeat_interleave(components.shape[1], 0)
+        rows = torch.arange(len(self.images), device=components.device)
+        images = self.images[rows.repeat_interleave(components.shape[1])]
 
         def target(u: Tensor) -> Tensor:
             z = coordinates.position(u)

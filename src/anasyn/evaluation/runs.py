@@ -1,5 +1,6 @@
 """The measures of a run, computed in float32 whatever its precision in learning."""
 
+import logging
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from .. import mcmc
 from ..data import ImageSet, to_float, to_uint8
 from ..methods import Synthesis
+from ..models import floats, observe
 from ..rng import derive
 from ..run import Run
 from .bounding import FAST_SECONDS, SECONDS, Progress, evaluate_likelihood
@@ -28,6 +30,8 @@ from .inference import NUM_STARTS, infer
 __all__ = ["evaluate", "reconstruct"]
 
 MAX_SYNTHESIZED = 512
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -58,7 +62,9 @@ def evaluate(
     device = next(learner.model.parameters()).device
     measures: dict[str, Measure] = {}
     if method.infer:
-        measures |= evaluate_inference(method.infer(learner).model, pixels, others, seed=seed)
+        measures |= evaluate_inference(
+            method.infer(learner).model, observe(images), observe(held_out) if held_out else None, seed=seed
+        )
     synthesis = method.synthesise(learner) if method.synthesise else None
 
     def first_chains(synthesis: Synthesis, index: Tensor, purpose: str) -> tuple[mcmc.Kernel, Tensor]:
@@ -80,11 +86,11 @@ def evaluate(
             return method.sample(learner, num, lambda: images, rng)
 
         samples, what = evaluate_samples(draw, method.sampled, seed)
-    chosen, which = (pixels, "training images") if others is None else (others, "held-out images")
+    chosen, which = (images, "training images") if held_out is None else (held_out, "held-out images")
     seconds = FAST_SECONDS if fast else SECONDS
     if method.likelihood:
         measures |= evaluate_likelihood(
-            method.likelihood(learner), chosen, which, seed=seed, seconds=seconds, progress=progress
+            method.likelihood(learner), observe(chosen), which, seed=seed, seconds=seconds, progress=progress
         )
     elif synthesis:
         index = torch.arange(NUM_CHAINS) * len(images) // NUM_CHAINS  # evenly spaced, or repeated if they are few
@@ -94,13 +100,16 @@ def evaluate(
             kernel,
             synthesis.num_steps,
             starts,
-            chosen,
+            chosen.pixels,
             which,
             data_noise=synthesis.data_noise,
             seed=seed,
             seconds=seconds,
             progress=progress,
         )
+    if any(each is not None and each.masks is not None for each in (images, held_out)):
+        log.warning("%s: not all of the images is seen: samples are not compared with them", run.path)
+        return measures
     return measures | against(samples, what, pixels, others, seed, space)
 
 
@@ -114,12 +123,12 @@ def reconstruct(run: Run, images: ImageSet) -> tuple[dict[str, Any], Tensor]:
     model = run.latents_of(learner).model
     device = next(learner.model.parameters()).device
     rng = derive(run.settings.seed, "reconstruct", device=device)
-    inferred = infer(model, to_float(images.pixels.to(device)), rng=rng)
+    inferred = infer(model, floats(observe(images).to(device)), rng=rng)
     result = {
         "mse": inferred.mse.mean().item(),
         "psnr": psnr(inferred.mse).mean().item(),
         "num_images": len(images),
-        "protocol": "mean over pixels in [−1, 1] and over images; "
+        "protocol": "mean over pixels that are seen, in [−1, 1], and over images; "
         f"z newly inferred by MALA from the best of {NUM_STARTS} cold starts",
         "images": dict(zip(images.names, inferred.mse.tolist(), strict=True)),
     }

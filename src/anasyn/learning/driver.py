@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..data import as_float
+from ..models import Images, floats, observed
 from ..rng import derive
 from .averaging import update_average
 from .guard import Guard
@@ -33,20 +33,21 @@ def constant(progress: float) -> float:
 
 def learn(
     learner: Learner,
-    images: Tensor,
+    images: Images,
     *,
     num_iterations: int,
     seed: int = 0,
     batch_size: int | None = None,
     schedule: Callable[[float], float] = linear_decay,
     guard: Guard | None = None,
-    held_out: Tensor | None = None,
+    held_out: Images | None = None,
 ) -> Iterator[Record]:
     """Advances a learner from its present iteration to ``num_iterations``, and yields each iteration's record.
 
     Args:
         learner: the learner; its model determines the device.
-        images: the data set, (n, *event), uint8 or float32 in [−1, 1].
+        images: the data set, (n, *event), uint8 or float32 in [−1, 1]; for a learner of a generator,
+            it may be what is seen of the images.
         num_iterations: T, counted from the learner's first iteration.
         seed: determines, with the iteration, every random number.
         batch_size: images an iteration; None for all.
@@ -65,7 +66,8 @@ def learn(
     batch_size = batch_size or len(images)
     guard = guard or Guard()
     if not len(learner.chains.step_sizes):
-        learner.begin(as_float(images[:1]), len(images), len(held_out), rng=derive(seed, "chains", device=device))
+        like = observed(floats(images[:1])).values
+        learner.begin(like, len(images), len(held_out), rng=derive(seed, "chains", device=device))
         learner.prepare(images, held_out)
     if learner.optimizer and not learner.optimizer.state:
         prime(learner.optimizer)
@@ -80,7 +82,7 @@ def learn(
         t = learner.iteration
         guard.keep(learner)
         index = next(order).to(device)
-        batch = as_float(images[index])
+        batch = floats(images[index])
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
         events += _stability_warnings(learner, index, batch, seed)
@@ -97,7 +99,7 @@ def learn(
         if len(held_out):
             parts = -(-len(images) // batch_size)
             index = next(batches(len(held_out), -(-len(held_out) // parts), seed, t)).to(device)
-            learner.validate(index, as_float(held_out[index]), rng=derive(seed, "held-out", t, device=device))
+            learner.validate(index, floats(held_out[index]), rng=derive(seed, "held-out", t, device=device))
         learner.iteration += 1
         seconds = time.perf_counter() - began
         yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(events), rolled_back=rolled_back)
@@ -114,7 +116,7 @@ def batches(num_images: int, batch_size: int, seed: int, first: int = 0) -> Iter
         epoch, skipped = epoch + 1, 0
 
 
-def _stability_warnings(learner: Learner, index: Tensor, images: Tensor, seed: int) -> tuple[str, ...]:
+def _stability_warnings(learner: Learner, index: Tensor, images: Images, seed: int) -> tuple[str, ...]:
     """In the first iterations: a warning if the step size is above the chains' stability limit."""
     adapted = learner.kernel is not None and learner.kernel.target_acceptance is not None
     if learner.iteration not in (STABILITY_CHECKS[:1] if adapted else STABILITY_CHECKS):

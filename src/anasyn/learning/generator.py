@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..models import Generator
+from ..models import Generator, Images, observed
 from .expansion import expand, expandable_layer
 from .inference import infer, posterior_stability
 from .noise import LearnedNoise, validate
@@ -25,7 +25,7 @@ class GeneratorLearner:
     Two M-steps in closed form, both optional, follow the learning step:
 
         parameter expansion:  A ← A Σ^{κ/2},   b ← b + κ A μ,   z_i ← Σ^{−κ/2} (z_i − κ μ)    for all i
-        noise level:          σ² ← (1/mD) Σ_i ‖Y_i − f(z_i)‖²    over m images, held out if there are any
+        noise level:          σ² ← Σ_i ‖Y_i − f(z_i)‖² / Σ_i D_i    over images, held out if there are any
 
     The weights could scale z themselves, but do so slowly, since the prior pulls at once: without the expansion the
     inferred z fill a part of N(0, I), and draws from the rest of it show what no image looks like.
@@ -79,13 +79,13 @@ class GeneratorLearner:
         if self.noise:
             self.noise.allocate(num_held_out or num_images, self.model, like=images)
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Images, held_out: Images) -> None:
         """Moves the chains to the principal scores of their images, if they start there."""
         if self.start == "principal":
             start_at_principal_scores(self.chains, images, self.held_out, held_out)
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
-        """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
+    def step(self, index: Tensor, images: Images, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+        """One iteration on a batch: images Y, (b, *event) in [−1, 1], or what is seen of them, and their indices, (b,).
 
         Raises:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
@@ -94,8 +94,8 @@ class GeneratorLearner:
         z, step_size, info = infer(self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
 
         # Learning step: the gradient of (1/n) Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖²/2σ²   (8, 9)
-        squares = (self.model(z) - images) ** 2
-        loss = squares.sum() / len(images) / (2 * self.model.sigma**2)
+        squares = self.model.squares(z, images)
+        loss = squares.mean() / (2 * self.model.sigma**2)
         self.optimizer.zero_grad()
         loss.backward()
         record = Record.of(
@@ -103,7 +103,7 @@ class GeneratorLearner:
             acceptance_rate=info.acceptance_rate.mean(),
             step_size=step_size.log().mean().exp(),
             divergent=info.divergent.double().mean(),
-            mse=squares.mean(),
+            mse=squares.sum() / observed(images).num_seen.sum(),
             z_mean_square=(z**2).mean(),
             z_max=z.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
@@ -118,10 +118,10 @@ class GeneratorLearner:
             strength = 1 - (1 - self.expansion) ** (len(images) / len(self.chains.positions))
             expand([self.layer], self.optimizer, self.chains, [self.held_out], strength=strength)
         if self.noise and not len(self.held_out.positions):
-            self.noise.update(self.model, index, squares)
+            self.noise.update(self.model, index, images, squares)
         return record
 
-    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Images, *, rng: torch.Generator) -> None:
         """After an iteration: infers z of a batch of held-out images, which W does not learn from, and updates σ."""
         if self.noise:
             validate(self.noise, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
@@ -129,12 +129,13 @@ class GeneratorLearner:
     def kept(self) -> dict[str, Tensor]:
         """The chains of the held-out images, and the residuals from which σ is learned."""
         held_out = {f"held_out.{name}": tensor for name, tensor in self.held_out.state_dict().items()}
-        return held_out | ({"noise.residuals": self.noise.residuals} if self.noise else {})
+        noise = self.noise.state_dict() if self.noise else {}
+        return held_out | {f"noise.{name}": tensor for name, tensor in noise.items()}
 
-    def limits(self, images: Tensor) -> dict[str, float]:
+    def limits(self, images: Images) -> dict[str, float]:
         """z² has mean 1 under its prior; at 25, five standard deviations, z has left it."""
         return {"z_mean_square": 25.0}
 
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
+    def stability(self, index: Tensor, images: Images, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
         return posterior_stability(self.model, self.chains, index, images, rng)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..models import Images
 from .learner import Learner, StepLimit
 from .record import Divergence, Record, require_finite
 from .state import restore, tensors_of
@@ -68,7 +69,7 @@ class Guard:
         self.good_iteration = 0
         self.good: dict[str, Tensor] = {}
 
-    def begin(self, learner: Learner, images: Tensor, batch_size: int) -> None:
+    def begin(self, learner: Learner, images: Images, batch_size: int) -> None:
         """Notes the limits of this learner on these images, (n, *event), of which an iteration takes a batch."""
         self._limits = learner.limits(images[:1])
         self._adjusted = learner.kernel is not None and learner.kernel.target_acceptance is not None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..models import Generator
+from ..models import Generator, Images, observed
 from ..processor import frozen
 
 __all__ = ["infer", "posterior_stability"]
@@ -15,7 +15,7 @@ def infer(
     kernel: mcmc.Kernel,
     chains: mcmc.WarmChains,
     index: Tensor,
-    images: Tensor,
+    images: Images,
     num_steps: int,
     rng: torch.Generator,
 ) -> tuple[Tensor, Tensor, mcmc.Info]:
@@ -26,7 +26,7 @@ def infer(
         kernel: the transition; the step sizes are the chains'.
         chains: of the data set.
         index: the images' places in the data set, (b,).
-        images: Y, (b, *event).
+        images: Y, (b, *event), or what is seen of them.
         num_steps: l, transitions.
         rng: on the images' device.
 
@@ -38,7 +38,7 @@ def infer(
         state, info = mcmc.run(
             kernel.with_step_size(step_size),
             lambda z: model.log_joint(z, images),
-            chains.start(index, images, rng),
+            chains.start(index, observed(images).values, rng),
             num_steps=num_steps,
             rng=rng,
         )
@@ -46,7 +46,7 @@ def infer(
 
 
 def posterior_stability(
-    model: Generator, chains: mcmc.WarmChains, index: Tensor, images: Tensor, rng: torch.Generator
+    model: Generator, chains: mcmc.WarmChains, index: Tensor, images: Images, rng: torch.Generator
 ) -> mcmc.Stability:
     """λ_max of each image's posterior at its chain's z, and the limit of stable step sizes."""
     with frozen(model):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import mcmc
-from ..models import Generator
+from ..models import Generator, Images, observed
 from ..processor import frozen
 from ..rng import standard_normal
 from .expansion import expand, expandable_layer
@@ -26,7 +26,7 @@ class LatentPriorLearner:
         learning step:   W_{t+1} = W_t + γ_t (1/n) Σ_i ∂/∂W log p(Y_i | z_i; W_t)
                          α_{t+1} = α_t + γ'_t [ (1/n) Σ_i ∂f_α(z_i)/∂α − (1/m) Σ_j ∂f_α(z̃_j)/∂α ]
 
-    and, if the noise is learned, the M-step σ² ← (1/mD) Σ_i ‖Y_i − f(z_i)‖² over m images, held out if there are any.
+    and, if the noise is learned, the M-step σ² ← Σ_i ‖Y_i − f(z_i)‖² / Σ_i D_i over images, held out if there are any.
 
     The published algorithm starts all chains from N(0, I) in every iteration. Here each image's chain continues from
     where it ended last, as in alternating back-propagation, and so do those of the prior, by default: from chains that
@@ -106,13 +106,13 @@ class LatentPriorLearner:
         if self.noise:
             self.noise.allocate(num_held_out or num_images, self.model, like=images)
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Images, held_out: Images) -> None:
         """Moves the chains to the principal scores of their images, if they start there."""
         if self.start == "principal":
             start_at_principal_scores(self.chains, images, self.held_out, held_out)
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
-        """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
+    def step(self, index: Tensor, images: Images, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+        """One iteration on a batch: images Y, (b, *event) in [−1, 1], or what is seen of them, and their indices, (b,).
 
         Raises:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
@@ -134,9 +134,9 @@ class LatentPriorLearner:
         drawn = state.position
 
         # Learning step: W by (1/n) Σ_i log p(Y_i | z_i; W), α by (1/n) Σ_i f_α(z_i) − (1/m) Σ_j f_α(z̃_j)
-        squares = (self.model(z) - images) ** 2
+        squares = self.model.squares(z, images)
         prior_gap = self.prior(z).mean() - self.prior(drawn).mean()
-        loss = squares.sum() / len(images) / (2 * self.model.sigma**2) - prior_gap
+        loss = squares.mean() / (2 * self.model.sigma**2) - prior_gap
         self.optimizer.zero_grad()
         loss.backward()
         record = Record.of(
@@ -144,7 +144,7 @@ class LatentPriorLearner:
             acceptance_rate=info.acceptance_rate.mean(),
             step_size=step_size.log().mean().exp(),
             divergent=info.divergent.double().mean(),
-            mse=squares.mean(),
+            mse=squares.sum() / observed(images).num_seen.sum(),
             z_mean_square=(z**2).mean(),
             z_max=z.abs().max(),
             prior_gap=prior_gap,
@@ -164,10 +164,10 @@ class LatentPriorLearner:
             strength = 1 - (1 - self.expansion) ** (len(images) / len(self.chains.positions))
             expand(self.layers, self.optimizer, self.chains, [self.held_out], strength=strength)
         if self.noise and not len(self.held_out.positions):
-            self.noise.update(self.model, index, squares)
+            self.noise.update(self.model, index, images, squares)
         return record
 
-    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Images, *, rng: torch.Generator) -> None:
         """After an iteration: infers z of a batch of held-out images, which no weight learns from, and updates σ."""
         if self.noise:
             validate(self.noise, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
@@ -176,13 +176,14 @@ class LatentPriorLearner:
         """The chains of the prior and of the held-out images, and the residuals from which σ is learned."""
         groups = {"prior": self.prior_chains, "held_out": self.held_out}
         kept = {f"{group}.{name}": x for group, chains in groups.items() for name, x in chains.state_dict().items()}
-        return kept | ({"noise.residuals": self.noise.residuals} if self.noise else {})
+        noise = self.noise.state_dict() if self.noise else {}
+        return kept | {f"noise.{name}": tensor for name, tensor in noise.items()}
 
-    def limits(self, images: Tensor) -> dict[str, float]:
+    def limits(self, images: Images) -> dict[str, float]:
         """z² has mean 1 under N(0, I), which f_α reshapes; at 25, five standard deviations, z has left it."""
         return {"z_mean_square": 25.0}
 
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
+    def stability(self, index: Tensor, images: Images, *, rng: torch.Generator) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
         return posterior_stability(self.model, self.chains, index, images, rng)
 

@@ -1,6 +1,6 @@
 """The interface of a learning algorithm, and whether the step sizes of its chains are stable."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,10 @@ from ..rng import derive
 from .record import Record, Watch
 
 __all__ = ["Learner", "StepLimit", "step_limit"]
+
+
+Batch = Any
+"""Images, (b, c, H, W); of learners that can learn from what is seen of images, also `anasyn.models.Observed` ones."""
 
 
 class Learner(Protocol):
@@ -37,22 +41,22 @@ class Learner(Protocol):
         ``images`` is any batch of them, for its shape and device.
         """
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Batch, held_out: Batch) -> None:
         """Before the first iteration: sees all images, (n, *event), and the held-out ones, uint8 or float, once."""
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch) -> Record:
+    def step(self, index: Tensor, images: Batch, *, rng: torch.Generator, watch: Watch) -> Record:
         """One iteration on a batch: the images' indices in the data set, (b,), and the images, (b, c, H, W)."""
 
-    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Batch, *, rng: torch.Generator) -> None:
         """After an iteration: uses a batch of held-out images, from which no weight is learned, and their indices."""
 
     def kept(self) -> dict[str, Tensor]:
         """The tensors of a checkpoint, by name, besides those of the model, the optimiser and the chains."""
 
-    def limits(self, images: Tensor) -> dict[str, float]:
+    def limits(self, images: Batch) -> dict[str, float]:
         """By the name of a measure, the absolute value above which learning is in trouble; ``images`` is any batch."""
 
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> Stability | None:
+    def stability(self, index: Tensor, images: Batch, *, rng: torch.Generator) -> Stability | None:
         """The largest curvature at the chains of a batch; None for an algorithm without a step size."""
 
 
@@ -69,9 +73,9 @@ class StepLimit(NamedTuple):
         return f"step size {self.step_size:.3g} is {side} the stability limit {allowed}"
 
 
-def step_limit(learner: Learner, index: Tensor, images: Tensor, seed: int) -> StepLimit | None:
+def step_limit(learner: Learner, index: Tensor, images: Batch, seed: int) -> StepLimit | None:
     """The step size of these images' chains and its stability limit; None for a learner without a step size."""
-    found = learner.stability(index, images, rng=derive(seed, "stability", learner.iteration, device=images.device))
+    found = learner.stability(index, images, rng=derive(seed, "stability", learner.iteration, device=index.device))
     if found is None:
         return None
     lambda_max, limits = found

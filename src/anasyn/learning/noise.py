@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..models import Generator
+from ..models import Generator, Images, observed
 from .inference import infer
 
 __all__ = ["LearnedNoise", "validate"]
@@ -13,7 +13,7 @@ __all__ = ["LearnedNoise", "validate"]
 class LearnedNoise:
     """The M-step of σ² over the posterior draws z_i of m images:
 
-        σ² ← max(floor², (1/mD) Σ_i ‖Y_i − f(z_i)‖²)
+        σ² ← max(floor², Σ_i ‖Y_i − f(z_i)‖² / Σ_i D_i),   over the D_i values that are seen of image i
 
     Its images should be held out. The residuals of images from which W is learned are smaller than those of new ones;
     with a few images W memorises them, and σ falls to the floor. Of an image that was not in the last batch, the last
@@ -28,17 +28,24 @@ class LearnedNoise:
 
     def __init__(self, floor: float):
         self.floor = floor
-        self.residuals = torch.empty(0)  # (m,), ‖Y_i − f(z_i)‖²/D
+        self.residuals, self.num_seen = torch.empty(0), torch.empty(0)  # (m,) each: ‖Y_i − f(z_i)‖²/D_i and D_i
 
     def allocate(self, num_images: int, model: Generator, like: Tensor) -> None:
-        """Begins with the residual σ² for each image, with the dtype and device of ``like``."""
+        """Begins as if every image were seen whole with the residual σ²; dtype and device are those of ``like``."""
         self.residuals = model.sigma.to(like).square().expand(num_images).clone()
+        self.num_seen = torch.full_like(self.residuals, like[0].numel())
 
     @torch.no_grad()
-    def update(self, model: Generator, index: Tensor, squares: Tensor) -> None:
-        """Sets the model's σ, given squared residuals (Y − f(z))², (b, *event), and the images' indices, (b,)."""
-        self.residuals[index] = squares.flatten(1).mean(1)
-        model.sigma.copy_(self.residuals.double().mean().sqrt().clamp_min(self.floor))
+    def update(self, model: Generator, index: Tensor, images: Images, squares: Tensor) -> None:
+        """Sets the model's σ, given the images, their squared residuals ‖Y − f(z)‖² and their indices, (b,) each."""
+        self.num_seen[index] = observed(images).num_seen.to(self.num_seen)
+        self.residuals[index] = squares / self.num_seen[index]
+        total = (self.residuals.double() * self.num_seen).sum()
+        model.sigma.copy_((total / self.num_seen.double().sum()).sqrt().clamp_min(self.floor))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors that are kept, by name, not copied."""
+        return {"residuals": self.residuals, "num_seen": self.num_seen}
 
 
 def validate(
@@ -47,7 +54,7 @@ def validate(
     kernel: mcmc.Kernel,
     chains: mcmc.WarmChains,
     index: Tensor,
-    images: Tensor,
+    images: Images,
     num_steps: int,
     rng: torch.Generator,
 ) -> None:
@@ -58,4 +65,4 @@ def validate(
     z, step_size, info = infer(model, kernel, chains, index, images, num_steps, rng)
     chains.store(index, z, mcmc.adapt(kernel, step_size, info.acceptance_rate, gain=0.3))
     with torch.no_grad():
-        noise.update(model, index, (model(z) - images) ** 2)
+        noise.update(model, index, images, model.squares(z, images))

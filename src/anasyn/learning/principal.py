@@ -1,49 +1,55 @@
 """Principal components of the images: where the chains of z can start."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data import as_float
 from ..mcmc import WarmChains
+from ..models import Images, floats, observed
 
 __all__ = ["principal_scores", "start_at_principal_scores"]
 
 SIDE = 16  # pixels to which images are reduced: details do not matter for where a chain starts
 CHUNK = 256  # images that are floats at once
+RIDGE = 0.1  # keeps the coefficients of components that are hardly seen near 0
 
 
-def principal_scores(images: Tensor, others: Tensor, num: int) -> tuple[Tensor, Tensor]:
+def principal_scores(images: Images, others: Images, num: int) -> tuple[Tensor, Tensor]:
     """The standardised scores of the images on their first principal components, and those of other images.
 
         z_ik = v_kᵀ (x_i − x̄) / √λ_k,   λ_k and v_k of the covariance of the images x, reduced to 16 × 16 pixels
 
     They have mean 0 and covariance I, as N(0, I), and similar images have similar scores. For a linear generator and
-    σ → 0 they are the posterior means at its maximum likelihood (Tipping and Bishop 1999).
+    σ → 0 they are the posterior means at its maximum likelihood (Tipping and Bishop 1999). Where parts of images are
+    hidden, the covariance takes x̄ for them, and the scores are those of the least squares fit of x̄ + Σ_k v_k √λ_k z_ik
+    to what is seen.
 
     Args:
-        images: (n, *event), uint8 or float in [−1, 1], n ≥ 2.
+        images: (n, *event), uint8 or float in [−1, 1], n ≥ 2, or what is seen of them.
         others: (m, *event), likewise.
         num: the number of components; fewer are returned if the images do not vary in as many directions.
 
     Returns:
         (n, k) and (m, k), k ≤ ``num``.
     """
-    mean = torch.cat([_reduced(chunk) for chunk in images.split(CHUNK)]).mean(0)
-    covariance = sum(x.T @ x for x in (_reduced(chunk) - mean for chunk in images.split(CHUNK))) / len(images)
+    sums, counts = (torch.as_tensor(sum(part)) for part in zip(*_reduced_sums(images), strict=True))
+    mean = sums / counts.clamp_min(1)
+    covariance = sum(x.T @ x for x, _ in _centred(images, mean)) / len(images)
     values, vectors = torch.linalg.eigh(torch.as_tensor(covariance))
     values, vectors = values.flip(0)[:num], vectors.flip(1)[:, :num]
     kept = values > 1e-6 * values[0]
-    basis = vectors[:, kept] / values[kept].sqrt()
-    scores = [[(_reduced(chunk) - mean) @ basis for chunk in each.split(CHUNK)] for each in (images, others)]
-    first, second = (torch.cat(parts) for parts in scores)
+    basis, scale = vectors[:, kept], values[kept].sqrt()
+    scores = [[_fit(x, seen, basis) / scale for x, seen in _centred(each, mean)] for each in (images, others)]
+    first, second = (torch.cat(parts) if parts else basis.new_empty(0, len(scale)) for parts in scores)
     return first, second
 
 
 def start_at_principal_scores(
-    chains: WarmChains, images: Tensor, held_out_chains: WarmChains, held_out: Tensor
+    chains: WarmChains, images: Images, held_out_chains: WarmChains, held_out: Images
 ) -> None:
-    """Moves chains of z to the principal scores of their images, (n, *event), uint8 or float.
+    """Moves chains of z to the principal scores of their images, (n, *event), uint8 or float, or what is seen of them.
 
     Coordinates for which the images have no component stay where they are.
     """
@@ -52,9 +58,44 @@ def start_at_principal_scores(
         each.positions[:, : position.shape[1]] = position.to(each.positions)
 
 
-def _reduced(images: Tensor) -> Tensor:
-    """Each image by at most 16 × 16 pixels, as a row, in float64."""
-    x = as_float(images).double()
+def _reduced_sums(images: Images) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each chunk, the sum of the reduced images over what is seen, and the number of images that are seen there."""
+    for x, seen in map(_reduced, _chunks(images)):
+        yield x.sum(0), seen.sum(0)
+
+
+def _centred(images: Images, mean: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each chunk, x − x̄, 0 where it is hidden, and where it is seen."""
+    for x, seen in map(_reduced, _chunks(images)):
+        yield (x - mean) * seen, seen
+
+
+def _chunks(images: Images) -> Iterator[Images]:
+    for first in range(0, len(images), CHUNK):
+        yield images[first : first + CHUNK]
+
+
+def _reduced(images: Images) -> tuple[Tensor, Tensor]:
+    """Each image by at most 16 × 16 pixels, as a row, in float64, 0 where all is hidden; and 1 where something is seen.
+
+    A pixel of the reduced image is the mean of what is seen there.
+    """
+    found = observed(floats(images))
+    x, seen = found.values.double(), found.observation.seen
     if x.dim() == 4:
-        x = functional.adaptive_avg_pool2d(x, (min(SIDE, x.shape[2]), min(SIDE, x.shape[3])))
-    return x.flatten(1)
+        side = min(SIDE, x.shape[2]), min(SIDE, x.shape[3])
+        x = functional.adaptive_avg_pool2d(x, side)
+        if seen is not None:
+            share = functional.adaptive_avg_pool2d(seen.double(), side)
+            x, seen = x / share.clamp_min(1e-12), share > 0
+    seen = torch.ones_like(x) if seen is None else seen.expand(x.shape).double()
+    return x.flatten(1), seen.flatten(1)
+
+
+def _fit(x: Tensor, seen: Tensor, basis: Tensor) -> Tensor:
+    """The coefficients, (n, k), of the least squares fit of an orthonormal basis (p, k) to rows x (n, p) where seen."""
+    if seen.all():
+        return x @ basis
+    gram = torch.einsum("np,pi,pj->nij", seen, basis, basis)
+    ridge = RIDGE * torch.eye(len(gram[0]), dtype=x.dtype, device=x.device)
+    return torch.linalg.solve(gram + ridge, x @ basis)

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from .. import mcmc
 from ..mcmc.kernel import inner
-from ..models import Descriptor, DescriptorLadder
+from ..models import Descriptor, DescriptorLadder, Observed
 from ..processor import frozen
 from ..rng import standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["RecoveryLearner", "conditional", "recover"]
+
+SETTLING = 10  # training lengths of chains at the lowest level, given the pixels that are seen
 
 
 class RecoveryLearner:
@@ -153,7 +155,9 @@ class RecoveryLearner:
         """The classes of the images with these indices, (b,), as places in ``classes``; None for a model without."""
         return None if self.labels is None else self.labels[index]
 
-    def draw(self, num: int, *, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+    def draw(
+        self, num: int, *, rng: torch.Generator, labels: Tensor | None = None, seen: Observed | None = None
+    ) -> Tensor:
         """Images by ancestral sampling (Algorithm 2 of Gao et al.), (num, *event): from x_T ~ N(0, I) to x_0,
 
             y_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1};   x_t = y_t / √(1 − σ²_{t+1}),   t = T − 1, …, 0
@@ -164,6 +168,11 @@ class RecoveryLearner:
 
         Nothing is clamped. ``labels``, (num,), are their classes; None for those of training images at random, so that
         the samples are draws from Σ_k p(k) p(x | k).
+
+        With ``seen``, pixels of ``num`` images under a mask, the images are drawn given these: on the way down, seen
+        pixels are held at x_0, …, x_T of a diffusion of the seen images, and the chains move the others. Since y_t is
+        then drawn without regard to the seen pixels below level t, this is a start only: chains of `SETTLING` times K
+        transitions under p(y_0), with the seen pixels held, follow.
         """
         ladder, kernel = self.model.ladder, self.fixed_kernel()
         if self.labels is not None and labels is None:
@@ -172,11 +181,20 @@ class RecoveryLearner:
         if like.dim() == 4:
             like = like.contiguous(memory_format=torch.channels_last)
         x = standard_normal(like, rng)
+        path = ladder.path(seen.values, rng) if seen else None
+        mask, held = seen.observation.seen if seen else None, None
         for t in reversed(range(ladder.levels)):
-            x = recover(self.model, t, kernel, x, self.num_steps, rng, labels)[0].position / ladder.shrinkage(t)
-        bottom = self.model.at(0, labels)
+            if path and mask is not None:
+                x, held = torch.where(mask, path[t + 1], x), (mask, ladder.shrinkage(t) * path[t])
+            x = recover(self.model, t, kernel, x, self.num_steps, rng, labels, held)[0].position / ladder.shrinkage(t)
+        bottom, y = self.model.at(0, labels), ladder.shrinkage(0) * x
         with frozen(bottom):
-            state = mcmc.init(bottom.log_density, ladder.shrinkage(0) * x, 1.0)
+            if held:
+                settling = kernel.with_step_size(ladder.narrowest(0) * torch.as_tensor(kernel.step_size))
+                density, num_steps = mcmc.hold(bottom.log_density, *held), SETTLING * self.num_steps
+                y = torch.where(*held, mcmc.run(settling, density, y, num_steps=num_steps, rng=rng)[0].position)
+                x = y / ladder.shrinkage(0)
+            state = mcmc.init(bottom.log_density, y, 1.0)
         alpha_bar = ladder.alpha_bar(0)
         return (x + (1 - alpha_bar) * ladder.shrinkage(0) * state.gradient) / math.sqrt(alpha_bar)
 
@@ -189,6 +207,7 @@ def recover(
     num_steps: int,
     rng: torch.Generator,
     labels: Tensor | None = None,
+    held: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[mcmc.State, mcmc.Info]:
     """K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}: the chains' last state, and what they did.
 
@@ -200,11 +219,15 @@ def recover(
         num_steps: K.
         rng: on the device of ``x_next``.
         labels: the class of each chain, (n,); None for a model without classes.
+        held: a mask of pixels of y_t that are known, bool (n, 1, H, W), and their values, (n, *event), which the last
+            state need not have.
     """
     descriptor, ladder = model.at(t, labels), model.ladder
     step_size = ladder.narrowest(t) * torch.as_tensor(kernel.step_size)
     with frozen(descriptor):
         density = conditional(descriptor, x_next, ladder.sigma(t + 1))
+        if held:
+            density = mcmc.hold(density, *held)
         return mcmc.run(kernel.with_step_size(step_size), density, x_next, num_steps=num_steps, rng=rng)
 
 

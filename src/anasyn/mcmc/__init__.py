@@ -13,7 +13,7 @@ from .annealing import (
 )
 from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
 from .hmc import HMC, leapfrog
-from .kernel import Info, Kernel, LogDensity, Preconditioner, State, draws, init, run
+from .kernel import Info, Kernel, LogDensity, Preconditioner, State, draws, hold, init, run
 from .langevin import MALA, Langevin
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "draws",
     "effective_sample_size",
     "geometric_schedule",
+    "hold",
     "init",
     "leapfrog",
     "log_mean_exp",

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-__all__ = ["Info", "Kernel", "LogDensity", "Preconditioner", "State", "draws", "init", "run"]
+__all__ = ["Info", "Kernel", "LogDensity", "Preconditioner", "State", "draws", "hold", "init", "run"]
 
 LogDensity = Callable[[Tensor], Tensor]
 """A log-density, up to a constant: (n, *event) → (n,). Each value depends on its own row alone."""
@@ -126,6 +126,19 @@ def run(
         acceptance = acceptance + info.acceptance_rate
         divergent = divergent | info.divergent
     return state, Info(acceptance / max(num_steps, 1), divergent)
+
+
+def hold(log_density: LogDensity, mask: Tensor, values: Tensor) -> LogDensity:
+    """log p of the other entries given those under a mask, as a function of whole positions.
+
+    What a position has under the mask is replaced by the values: it has no gradient, and a chain moves it to no effect.
+
+    Args:
+        log_density: (n, *event) → (n,).
+        mask: of the entries that are known, bool, broadcast to (n, *event).
+        values: where they are known, (n, *event).
+    """
+    return lambda position: log_density(torch.where(mask, values, position))
 
 
 def draws(

@@ -4,7 +4,7 @@ from .cooperative import COOPERATIVE, CooperativeSettings
 from .descriptor import DESCRIPTOR, DescriptorSettings
 from .generator import GENERATOR, GeneratorSettings
 from .latent_prior import LATENT_PRIOR, LatentPriorSettings
-from .method import Classes, Latents, Method, Recovery, Synthesis
+from .method import Classes, Latents, Method, Recovery, Restored, Synthesis
 from .recovery import RECOVERY, RecoverySettings
 from .settings import Scale, Settings
 
@@ -19,6 +19,7 @@ __all__ = [
     "Method",
     "Recovery",
     "RecoverySettings",
+    "Restored",
     "Scale",
     "Settings",
     "Synthesis",

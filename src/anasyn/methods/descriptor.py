@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from .density import DensitySettings, build_descriptor
-from .method import Method, Synthesis
+from .method import Method, Restored, Synthesis
 from .settings import Kernel, Scale, setting
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .. import mcmc
     from ..data import ImageSet
     from ..learning import DescriptorLearner
-    from ..models import Descriptor
+    from ..models import Descriptor, Observed
 
 __all__ = ["DESCRIPTOR", "DescriptorSettings"]
 
@@ -27,6 +27,7 @@ RESTART = 0.02  # share of the persistent chains that start anew in an iteration
 FEWEST_CHAINS, MOST_CHAINS = 64, 2048  # of them, at least if there are so many images
 MOST_VALUES = 100_000_000  # in all of them: 400 MB
 AT_ONCE = 256  # chains that run at once
+NUM_LENGTHS = 20  # training lengths of chains that restore images, with a fitted reference
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,40 @@ def sample(
     return torch.cat(ends)[:num]
 
 
+def restore(learner: "DescriptorLearner", images: "Observed", num_draws: int, rng: "torch.Generator") -> Restored:
+    """Chains of the missing pixels given the seen ones, p(Y_missing | Y_seen), from the mean colour of what is seen.
+
+    They are as long as in learning. With a fitted reference they start from it and are `NUM_LENGTHS` times as long, the
+    seen pixels have the noise of the density, and draws are the means of the images without it.
+    """
+    import torch
+
+    from .. import mcmc
+    from ..processor import frozen
+
+    model, reference = learner.model, learner.model.reference
+    mask = images.observation.seen
+    assert mask is not None
+    share = mask.float().mean((1, 2, 3), keepdim=True).clamp_min(1e-6)
+    colour = images.values.mean((2, 3), keepdim=True) / share  # of what is seen
+    kernel = learner.kernel.with_step_size(learner.chains.step_sizes.log().mean().exp())
+    draws = []
+    for _ in range(num_draws):
+        whole = torch.where(mask, images.values, colour)
+        seen = model.observe(whole, learner.data_noise, rng) if reference else images.values
+        start = model.draw_reference(whole, rng) if reference else whole
+        num_steps = learner.num_steps * (NUM_LENGTHS if reference else 1)
+        with frozen(model):
+            density = mcmc.hold(model.log_density, mask, seen)
+            state, _ = mcmc.run(kernel, density, start, num_steps=num_steps, rng=rng)
+            end = torch.where(mask, seen, state.position)
+            if reference:
+                gradient = mcmc.init(model.log_density, end, 1.0).gradient
+                end = reference.denoise(end, gradient, learner.data_noise)
+        draws.append(end)
+    return Restored(torch.stack(draws), 0.0)
+
+
 DESCRIPTOR = Method(
     name="descriptor",
     about="any folder: an energy-based model of images, learned by synthesising images with MCMC",
@@ -222,4 +257,5 @@ DESCRIPTOR = Method(
     sample=sample,
     sampled="the ends of its chains",
     synthesise=synthesise,
+    restore=restore,
 )

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..errors import InputError
@@ -39,10 +40,29 @@ def parse_sigma(value: float | str) -> float | str:
     return number
 
 
+def parse_occlude(text: str) -> str:
+    """An occlusion as `anasyn.data.parse_occlusion` takes it, or nothing."""
+    if not text:
+        return text
+    from ..data import parse_occlusion  # which imports torch
+
+    return parse_occlusion(text)
+
+
 @dataclass(frozen=True)
 class LatentSettings(ChainSettings):
-    """The settings of methods that infer a latent vector z by MCMC."""
+    """The settings of methods that infer a latent vector z by MCMC, from the pixels that are seen."""
 
+    transparent: Literal["hidden", "white"] = setting(
+        "hidden", "transparent pixels: not seen and not learned from, or white", "data"
+    )
+    masks: str = setting("", "folder of masks of the images' names, white where a pixel is seen", "data")
+    occlude: str = setting(
+        "",
+        "pixels to hide in each image, for experiments: salt:0.7 (a share), square:24 (a side) or half",
+        "data",
+        parse=parse_occlude,
+    )
     latent_dim: int | None = setting(None, "d, the dimension of z", "model", least=1, most=4096)
     sigma: float | str | None = setting(
         None,
@@ -72,17 +92,38 @@ class LatentSettings(ChainSettings):
 
         return frames_side(self.data) if self.data and self._is_animation else super().smaller_side()
 
-    def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
-        from ..data import read_frames
-
-        if self.data and self._is_animation:
-            return read_frames(self.data, size, fit=self.fit, channels=channels)
-        return super().read(size, channels, strict=strict)
-
     @property
     def _is_animation(self) -> bool:
         """Whether ``data`` is a file, to be read as frames; what it holds is seen when it is read."""
         return self.in_order and self.data is not None and os.path.isfile(self.data)
+
+    def absolute(self) -> Self:
+        masks = self.masks and str(Path(self.masks).resolve())
+        return replace(super().absolute(), masks=masks)
+
+    def for_data(self, data: str) -> Self:
+        return replace(super().for_data(data), masks="", occlude="")
+
+    def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
+        from ..data import occlude, read_frames
+        from ..data.sources import load
+
+        assert self.data is not None
+        if self._is_animation:
+            if self.masks:
+                raise InputError(f"masks: {self.data} is one file; expected a folder of images, each with a mask")
+            images = read_frames(self.data, size, fit=self.fit, channels=channels)
+        else:
+            images = load(
+                self.data,
+                size,
+                fit=self.fit,
+                channels=channels,
+                strict=strict,
+                transparent=self.transparent,
+                masks=self.masks or None,
+            )
+        return occlude(images, self.occlude) if self.occlude else images
 
     def resolve(self, scale: Scale) -> Self:
         # A film has no independent images to hold out: a frame is nearly the same as those before and after it.

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from ..data import ImageSet
     from ..learning import Learner
     from ..mcmc import Kernel
-    from ..models import Descriptor, DescriptorLadder, Generator
+    from ..models import Descriptor, DescriptorLadder, Generator, Observed
 
-__all__ = ["Classes", "Latents", "Method", "Recovery", "Synthesis"]
+__all__ = ["Classes", "Latents", "Method", "Recovery", "Restored", "Synthesis"]
 
 
 class Latents(NamedTuple):
@@ -68,6 +68,13 @@ class Recovery(Protocol):
         """The classes of these training images, (n,); None for a model without classes."""
 
 
+class Restored(NamedTuple):
+    """Draws of images given what is seen of them."""
+
+    draws: "Tensor"  # (num_draws, n, c, H, W); values that are seen need not be kept
+    noise: float  # standard deviation of the noise that images have and these draws have not
+
+
 class Classes(NamedTuple):
     """The classes of a model of images given their class."""
 
@@ -95,6 +102,8 @@ class Method:
         revise: learner, number, transitions of a revision (None: as many as in learning), rng → proposals, and their
             revisions, (num, c, H, W) each; for methods whose samples are proposed by one model and revised by another.
         recover: learner → the descriptors of a ladder and their chains; for methods that recover images from noise.
+        restore: learner, what is seen of images (floats; pixels under a mask), number of draws, rng → draws of the
+            images; for methods that sample images by MCMC. A method that infers z restores by that.
         classes: learner → the classes of which it can sample each, or None if it has learned none; for methods that can
             learn a model of images given their class.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
@@ -111,6 +120,7 @@ class Method:
     synthesise: Callable[[Any], Synthesis] | None = None
     revise: "Callable[[Any, int, int | None, torch.Generator], tuple[Tensor, Tensor]] | None" = None
     recover: Callable[[Any], Recovery] | None = None
+    restore: "Callable[[Any, Observed, int, torch.Generator], Restored] | None" = None
     classes: Callable[[Any], Classes | None] | None = None
     likelihood: "Callable[[Any], Generator] | None" = None
     remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import InputError
-from .method import Classes, Method, Recovery
+from .method import Classes, Method, Recovery, Restored
 from .settings import ChainSettings, Kernel, Scale, setting
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..data import ImageSet
     from ..learning import RecoveryLearner
+    from ..models import Observed
     from ..models.ladder import LevelledNetwork
 
 __all__ = ["RECOVERY", "RecoverySettings"]
@@ -119,6 +120,13 @@ def recover(learner: "RecoveryLearner") -> Recovery:
     return learner
 
 
+def restore(learner: "RecoveryLearner", images: "Observed", num_draws: int, rng: "torch.Generator") -> Restored:
+    """Ancestral samples down the ladder whose seen pixels are held, at every level, at the seen ones with its noise."""
+    import torch
+
+    return Restored(torch.stack([learner.draw(len(images), rng=rng, seen=images) for _ in range(num_draws)]), 0.0)
+
+
 RECOVERY = Method(
     name="recovery",
     about="any folder: a ladder of energy-based models, each of which recovers images from a little more noise",
@@ -127,5 +135,6 @@ RECOVERY = Method(
     sample=sample,
     sampled="ancestral samples down the ladder of noise",
     recover=recover,
+    restore=restore,
     classes=classes,
 )

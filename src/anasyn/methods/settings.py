@@ -132,6 +132,16 @@ class Settings:
         assert self.data is not None
         return smaller_side(self.data)
 
+    def absolute(self) -> Self:
+        """The settings with paths that are valid in any working directory."""
+        from ..data.sources import full
+
+        return self if self.data is None else replace(self, data=full(self.data))
+
+    def for_data(self, data: str) -> Self:
+        """The settings with which other data than the run's own are read, into the same size and channels."""
+        return replace(self, data=data)
+
     def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
         """The images that ``data`` names, (height, width) in size.
 

@@ -5,16 +5,44 @@ from .cooperative import Cooperative
 from .descriptor import Descriptor
 from .generator import Generator
 from .ladder import DescriptorLadder, Ladder
+from .observation import (
+    BlockAverage,
+    Blur,
+    Composition,
+    Everything,
+    Grey,
+    Images,
+    Mask,
+    Observation,
+    Observed,
+    Rows,
+    floats,
+    observe,
+    observed,
+)
 from .prior import LatentPrior
 from .reference import FittedGaussian
 
 __all__ = [
+    "BlockAverage",
+    "Blur",
+    "Composition",
     "Cooperative",
     "Descriptor",
     "DescriptorLadder",
+    "Everything",
     "FittedGaussian",
     "Generator",
+    "Grey",
+    "Images",
     "Ladder",
     "LatentPrior",
+    "Mask",
+    "Observation",
+    "Observed",
+    "Rows",
+    "floats",
     "networks",
+    "observe",
+    "observed",
 ]

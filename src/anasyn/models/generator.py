@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..rng import standard_normal
+from .observation import Images, observed
 from .prior import LatentPrior
 
 __all__ = ["Generator"]
@@ -64,20 +65,26 @@ class Generator(nn.Module):
             return self.prior.log_density(z)
         return -0.5 * (z**2).sum(1) - 0.5 * self.latent_dim * math.log(2 * math.pi)
 
-    def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
-        """log p(Y | z) = −‖Y − f(z)‖²/2σ² − (D/2) log 2πσ², (n,)."""
-        # not mse_loss, here and in the learner: its gradient is not channels-last, which makes the backward pass slow
-        squares = ((self(z) - images) ** 2).sum(tuple(range(1, images.dim())))
-        return -squares / (2 * self.sigma**2) - 0.5 * images[0].numel() * (2 * math.pi * self.sigma**2).log()
+    def squares(self, z: Tensor, images: Images) -> Tensor:
+        """‖A f(z) − A Y‖², (n,), over what is seen of the images; A = I if they are seen whole."""
+        # not mse_loss: its gradient is not channels-last, which makes the backward pass slow
+        residuals = observed(images).residuals(self(z))
+        return (residuals**2).sum(tuple(range(1, residuals.dim())))
 
-    def log_joint(self, z: Tensor, images: Tensor) -> Tensor:
+    def log_likelihood(self, z: Tensor, images: Images) -> Tensor:
+        """log p(A Y | z) = −‖A f(z) − A Y‖²/2σ² − (D/2) log 2πσ², (n,); D of their values are seen."""
+        squares = self.squares(z, images)
+        num_seen = observed(images).num_seen.to(squares.dtype)
+        return -squares / (2 * self.sigma**2) - num_seen / 2 * (2 * math.pi * self.sigma**2).log()
+
+    def log_joint(self, z: Tensor, images: Images) -> Tensor:
         """log p(Y, z; W) = log p(Y | z) + log p(z), (n,); the log-posterior of z, up to a constant.   (3, 4)
 
         It is summed over pixels and not averaged over the batch, so that ∂/∂z_i depends on Y_i and z_i alone.
 
         Args:
             z: latent factors, (n, d).
-            images: Y, (n, *event).
+            images: Y, (n, *event), or what is seen of them.
         """
         return self.log_likelihood(z, images) + self.log_prior(z)
 

@@ -79,6 +79,14 @@ class Ladder:
         y = self.shrinkage(t) * x
         return y, y + self.sigma(t + 1) * standard_normal(images, rng)
 
+    def path(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
+        """A draw of x_0, …, x_T for each of these images, (n, *event) each."""
+        alpha_bar = self.alpha_bar(0)
+        x = [math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * standard_normal(images, rng)]
+        for t in range(self.levels):
+            x.append(self.shrinkage(t) * x[t] + self.sigma(t + 1) * standard_normal(images, rng))
+        return x
+
 
 class LevelledNetwork(Protocol):
     """A network for each level, and for each class if there are classes; they may share weights."""

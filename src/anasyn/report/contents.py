@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data import ImageSet, to_float, to_uint8
+from ..data import ImageSet, to_uint8
 from ..diagnostics.chains import finite
 from ..errors import InputError
 from ..evaluation import evenly
 from ..learning import Learner
 from ..methods import Latents, Synthesis
 from ..methods.synthesis import LONG_RUN
-from ..models import Generator
+from ..models import Generator, floats, observe, observed
 from ..rng import derive
 from ..run import Run
 from . import charts, pictures, settings
@@ -26,6 +26,7 @@ from .plane import latent_plane, panel
 __all__ = ["content"]
 
 SHOWN, SAMPLES = 24, 15  # images of a large data set, and images that the model generates
+RESTORED_DRAWS = 6
 SIDE = 128  # pixels of the longer side of an image, at most
 PANEL_POINTS = 8
 CURVES = 400_000  # bytes that the curves and the text of a run take, approximately
@@ -80,11 +81,13 @@ def content(key: str, run: Run, label: str, share: int) -> dict[str, Any]:
         "long_run_chart": charts.long_run_chart(f"{key} long", synthesis["long_run"]) if synthesis else None,
         "long_run_length": LONG_RUN,
         "missing": None,
+        "restored": None,
         "training": [],
         "learned": [],
     }
     if not trained:
         return shown | {"missing": "No checkpoint has been written yet: there are curves, and no pictures."}
+    shown["restored"] = _restored(run)
     learner = run.learned()
     try:
         images = run.images()
@@ -121,6 +124,17 @@ def _pictures(key: str, run: Run, learner: Learner, images: ImageSet, share: int
     return parts
 
 
+def _restored(run: Run) -> list[dict[str, str]] | None:
+    """The states of some restored images in turn, each a name and the images side by side; None if there are none."""
+    found = run.restoration()
+    if found is None:
+        return None
+    states = {"what is seen": found["seen"], "mean of the draws": found["restored"]}
+    states |= {f"draw {k}": draw for k, draw in enumerate(found["draws"][:RESTORED_DRAWS], 1)}
+    states |= {"spread": found["spread"]} | ({"truth": found["truth"]} if "truth" in found else {})
+    return [{"name": name, "image": pictures.sheet(images, 6, SIDE)} for name, images in states.items()]
+
+
 def _named(images: ImageSet, index: Tensor, side: int) -> list[dict[str, Any]]:
     """The names and data URLs of some training images."""
     urls = pictures.singles(images.pixels[index], side)
@@ -134,8 +148,9 @@ def _of_inference(latents: Latents, drawn: Tensor, images: ImageSet, share: int)
     shown, side = (SHOWN, SIDE) if share > ROOM_FOR_ALL else (SHOWN // 2, SIDE // 2)
     index = evenly(len(images), shown)
     chosen = z[index.to(z.device)]
+    seen = floats(observe(images)[index].to(z.device))
+    mse = (model.squares(chosen, seen) / observed(seen).num_seen).tolist()
     reconstructions = model(chosen).cpu()
-    mse = ((to_float(images.pixels[index]) - reconstructions) ** 2).flatten(1).mean(1).tolist()
     training, after = _named(images, index, side), pictures.singles(to_uint8(reconstructions), side)
     samples = pictures.singles(drawn, side)
     square = _panel(model, z, side // 2)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from .. import __version__
 from ..data import ImageSet
-from ..data.sources import full
 from ..errors import InputError
 from ..learning import Guard, Learner, use_average
 from ..methods import METHODS, Classes, Latents, Method, Settings
@@ -169,7 +168,7 @@ class Run:
     def load(self, data: str | None = None) -> ImageSet:
         """The images of a folder or a named set, by default the run's own, in this run's size and channels."""
         channels, height, width = self.settings.shape
-        settings = dataclasses.replace(self.settings, data=data) if data else self.settings
+        settings = self.settings.for_data(data) if data else self.settings
         return settings.read((height, width), channels)
 
     def _configure(self, **changes: Any) -> None:
@@ -194,10 +193,9 @@ class Run:
         """
         if name != self.name:
             raise InputError(f"{self.path}: holds a run of {self.name}, not {name}; choose another --out")
+        asked = asked.absolute()
         for field in dataclasses.fields(asked):
             then, now = getattr(self.settings, field.name), getattr(asked, field.name)
-            if field.name == "data" and now is not None:
-                now = full(now)
             if field.name == "batch_size" and now is not None:
                 now = min(now, len(self.data().names))
             if field.name not in ("iterations", "device") and now is not None and now != "auto" and now != then:
@@ -335,6 +333,15 @@ class Run:
         """Keeps the measures of the checkpoint of an iteration for `evaluation`."""
         content = {"iteration": iteration, "measures": measures}
         replace(self.path / "evaluation.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def restoration(self) -> dict[str, Tensor] | None:
+        """Some images of the last `anasyn restore`, uint8 (·, c, H, W) by name; None as for `diagnosis`."""
+        return results.restoration(self.path / "restored.safetensors", self.saved_iteration())
+
+    def save_restoration(self, tensors: Mapping[str, Tensor]) -> None:
+        """Keeps images restored by the newest checkpoint for `restoration`: those of `results.RESTORED`."""
+        kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(kept, self.path / "restored.safetensors", {"iteration": str(self.saved_iteration())})
 
     def save_latents(self, z: Tensor) -> None:
         """Writes the inferred latent vectors, (n, d), with the images' names in order."""

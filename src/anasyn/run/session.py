@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..data import ImageSet
 from ..learning import Divergence, Guard, Learner, Record, constant, learn, linear_decay, non_finite
+from ..models import observe
 from . import metrics
 from .directory import Run
 
@@ -44,13 +45,13 @@ def advance(
     metrics.rewind(lines, learner.iteration)
     records = learn(
         learner,
-        images.pixels,
+        observe(images),
         num_iterations=settings.iterations,
         seed=settings.seed,
         batch_size=settings.batch_size,
         schedule=linear_decay if settings.schedule == "linear" else constant,
         guard=guard,
-        held_out=held_out.pixels if held_out else None,
+        held_out=observe(held_out) if held_out else None,
     )
     saved = time.monotonic()
     try:

@@ -3,7 +3,7 @@
 Where there are more images than a figure can show, it shows an evenly spaced selection and says so in its title.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -93,6 +93,16 @@ def revisions_figure(proposals: Tensor | Pixels, revisions: Tensor | Pixels) -> 
 
 
 @styled
+def restorations_figure(rows: Mapping[str, Tensor | Pixels], num: int) -> Figure:
+    """What is seen of images, and below it what was restored, by the names of the rows, (n, c, H, W) each.
+
+    ``num`` is the number of all images that were restored.
+    """
+    n = len(next(iter(rows.values())))
+    return _rows_figure(rows, 6, f"what is seen, and what is restored{_of(n, num)}", left=104)
+
+
+@styled
 def strip_figure(frames: Tensor, steps: Sequence[int]) -> Figure:
     """Chains from start to end, (t, k, c, H, W), after ``steps`` transitions; 12 evenly spaced chains if k > 12."""
     k = frames.shape[1]
@@ -165,7 +175,7 @@ def loss_figure(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def _rows_figure(rows: dict[str, Tensor | Pixels], columns: int, title: str, left: int) -> Figure:
+def _rows_figure(rows: Mapping[str, Tensor | Pixels], columns: int, title: str, left: int) -> Figure:
     """Sets of images as `draw_rows` draws them, with ``left`` pixels for their names."""
     seen = {name: visible(images) for name, images in rows.items()}
     first = next(iter(seen.values()))
