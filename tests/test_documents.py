@@ -1,5 +1,6 @@
 """The documents: their Python examples run, and the files that they name exist."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -57,6 +58,21 @@ def test_the_tutorial_of_a_film_runs_as_it_is_written(tmp_path, monkeypatch):
     assert {"path.png"} <= {path.name for path in Path("runs/walk/figures").iterdir()}
     with Image.open("runs/walk/samples/film.webp") as film:
         assert film.is_animated
+
+
+def test_the_tutorial_of_restoring_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
+    """But for a smaller network and fewer iterations."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "restore.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "restore.md", "exec"), {})
+    learn, restore, tried = (shlex.split(line)[1:] for line in re.findall(r"^anasyn .*$", text, re.MULTILINE))
+    assert main([*learn, "--width", "8", "--iterations", "2", "--size", "32", "--quiet"]) == 0
+    assert main(restore) == 0
+    assert len(list(Path("restored/restored").iterdir())) == 16
+    capsys.readouterr()
+    assert main(tried) == 0
+    assert {"mse", "draw_mse", "within_80"} <= json.loads(capsys.readouterr().out).keys()
 
 
 def test_the_readme_names_the_tested_version_of_pytorch():
