@@ -60,6 +60,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         "descriptor": learned(folder / "chains", "drawn-egrets", chains),
     }
     found["descriptor"].save_evaluation(25, MEASURES)
+    grey = [torch.full((4, 3, 32, 32), 40 * k, dtype=torch.uint8) for k in range(5)]
+    draws = torch.stack(grey[1:4])
+    found["space"].save_restoration({"seen": grey[0], "restored": grey[1].clone(), "spread": grey[4], "draws": draws})
     return found
 
 

@@ -231,6 +231,17 @@ def test_an_image_turns_into_its_reconstruction(page: Open) -> None:
         until(lambda: over.evaluate("(e) => getComputedStyle(e).opacity") == "1")
 
 
+def test_the_slider_shows_one_state_of_the_restored_images(page: Open) -> None:
+    root = page("space", viewport=DESK).locator("[data-restored]")
+    slider, states = root.locator("input[type=range]"), root.locator(".states img")
+    names = ["what is seen", "mean of the draws", "draw 1", "draw 2", "draw 3", "spread"]
+    assert root.locator(".state").inner_text() == names[1]
+    for chosen in (0, 5, 2):
+        slider.evaluate("(s, k) => { s.value = k; s.dispatchEvent(new Event('input')); }", chosen)
+        assert root.locator(".state").inner_text() == names[chosen]
+        assert [state.is_visible() for state in states.all()] == [k == chosen for k in range(6)]
+
+
 def test_the_slider_plays_the_chains(page: Open, runs: dict[str, Run]) -> None:
     opened, run = page("descriptor", viewport=DESK), runs["descriptor"]
     learner = run.learned()

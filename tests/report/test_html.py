@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from anasyn.data import ImageSet, save_image
 from anasyn.data.drawn import draw_cats, drawn_factors
@@ -272,6 +274,20 @@ def test_an_evaluation_is_shown_with_each_warning_beside_its_number(synthesising
     several = Page(html.write([run, synthesising], tmp_path / "both.html"))
     assert several.text.count(LOW) == 1
     assert several.text.count("not evaluated as it is now") == 1
+
+
+def test_restored_images_are_shown_until_the_run_learns_on(finished: Run, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path / "run")
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    kept = {name: images.clone() for name in ("seen", "restored", "spread")} | {"draws": torch.stack([images] * 3)}
+    assert "Restored images" not in Page(html.write([run])).text
+    run.save_restoration(kept)
+    page = Page(html.write([run]))
+    assert "Restored images" in page.text
+    assert run.path.joinpath("report.html").read_text().count("restored images: draw") == 3
+    assert_needs_no_other_file(page, run.path / "report.html")
+    save_file(kept, run.path / "restored.safetensors", {"iteration": "1"})
+    assert "Restored images" not in Page(html.write([run])).text
 
 
 @pytest.mark.parametrize("iteration", [2, 4])
