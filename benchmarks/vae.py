@@ -20,7 +20,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from anasyn.data import ImageSet
     from anasyn.methods.latent import LatentSettings
-    from anasyn.models import Generator
+    from anasyn.models import Generator, Images
 
 SETS = {"drawn cats": 64, "CIFAR-10 cats": 32}  # sides in pixels
 NUM_CATS, NUM_SAMPLES, NUM_INFERRED = 2000, 512, 64
@@ -170,61 +170,83 @@ def measure(
 def learn_vae(
     decoder: "Generator",
     settings: "LatentSettings",
-    training: "Tensor",
-    held_out: "Tensor",
+    training: "Images",
+    held_out: "Images",
     *,
     seconds: float,
     rate: float,
-) -> None:
+) -> "Callable[[Images], Tensor]":
     """Maximises the evidence lower bound for so many seconds; σ² is the mean squared residual of held-out images.
 
-    The decoder is left with the weights of the best mean bound over a pass of the held-out images.
+    The decoder is left with the weights of the best mean bound over a pass of the held-out images; returned is its
+    encoder's mean of q(z|Y). Where not all of an image is seen, the likelihood is that of what is seen, and the encoder
+    sees the mask as one more channel.
     """
     import torch
 
-    from anasyn.data import to_float
     from anasyn.learning import LearnedNoise
     from anasyn.learning.driver import batches
+    from anasyn.models import floats, observed
     from anasyn.rng import derive, standard_normal
 
-    encoder = encoder_of(decoder, training[:1].shape[1:], settings)
+    encoder = encoder_of(decoder, with_mask(floats(training[:1])).shape[1:], settings)
     optimizer = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=rate)
     noise = LearnedNoise(settings.sigma_floor)
-    noise.allocate(len(held_out), decoder, to_float(held_out[:1]))
+    noise.allocate(len(held_out), decoder, observed(floats(held_out[:1])).values)
     assert settings.batch_size is not None
     order = batches(len(training), settings.batch_size, settings.seed)
     parts = math.ceil(len(training) / settings.batch_size)
     validation = itertools.cycle(torch.arange(len(held_out)).tensor_split(parts))
     rng = derive(settings.seed, "auto-encoder")
 
-    def minus_bound(images: "Tensor") -> "tuple[Tensor, Tensor]":
-        """KL(q ‖ N(0, I)) − E_q log p(Y|z) of each image by one draw, and its f(z)."""
+    def encode(images: "Images") -> "tuple[Tensor, Tensor]":
+        """The mean and the log standard deviation of q(z|Y)."""
         with torch.autocast("cpu", torch.bfloat16, enabled=decoder.precision == "bfloat16"):
-            mean, log_std = encoder(images).float().chunk(2, 1)
+            mean, log_std = encoder(with_mask(images)).float().chunk(2, 1)
+        return mean, log_std
+
+    def minus_bound(images: "Images") -> "tuple[Tensor, Tensor]":
+        """KL(q ‖ N(0, I)) − E_q log p(Y|z) of each image by one draw, and this z."""
+        mean, log_std = encode(images)
         z = mean + log_std.exp() * standard_normal(mean, rng)
         divergence = (0.5 * (mean**2 + (2 * log_std).exp() - 1) - log_std).sum(1)
-        return divergence - decoder.log_likelihood(z, images), decoder(z)
+        return divergence - decoder.log_likelihood(z, images), z
 
     bounds: list[float] = []
-    best, kept = math.inf, decoder.state_dict()
+    networks = (decoder, encoder)
+    best, kept = math.inf, [network.state_dict() for network in networks]
     began = time.perf_counter()
     while (progress := (time.perf_counter() - began) / seconds) < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - progress)
-        bound, _ = minus_bound(to_float(training[next(order)]))
+        bound, _ = minus_bound(floats(training[next(order)]))
         optimizer.zero_grad()
         bound.mean().backward()
         optimizer.step()
         index = next(validation)
         with torch.no_grad():
-            images = to_float(held_out[index])
-            bound, reconstructed = minus_bound(images)
-            noise.update(decoder, index, (reconstructed - images) ** 2)
+            images = floats(held_out[index])
+            bound, z = minus_bound(images)
+            noise.update(decoder, index, images, decoder.squares(z, images))
         bounds = [*bounds, bound.mean().item()][-parts:]
         if len(bounds) == parts and statistics.fmean(bounds) < best:
             best = statistics.fmean(bounds)
-            kept = {key: tensor.clone() for key, tensor in decoder.state_dict().items()}
-    decoder.load_state_dict(kept)
+            kept = [{key: tensor.clone() for key, tensor in each.state_dict().items()} for each in networks]
+    for network, state in zip(networks, kept, strict=True):
+        network.load_state_dict(state)
+    return lambda images: encode(images)[0]
+
+
+def with_mask(images: "Images") -> "Tensor":
+    """Images, (n, c, H, W), or what is seen of them and the mask, (n, c + 1, H, W)."""
+    import torch
+
+    from anasyn.models import Observed
+
+    if not isinstance(images, Observed):
+        return images
+    assert images.observation.seen is not None
+    return torch.cat([images.values, images.observation.seen.to(images.values.dtype)], 1)
 
 
 def encoder_of(decoder: "Generator", shape: "torch.Size", settings: "LatentSettings") -> "torch.nn.Sequential":
