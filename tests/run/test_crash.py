@@ -38,6 +38,7 @@ RUNS = {
     "generator mala": ["generator", "--optimizer", "sgd", "--learning-rate", "1e-6"],
     "descriptor hmc": ["descriptor", "--kernel", "hmc", "--leapfrog-steps", "2"],
     "descriptor fitted": ["descriptor", "--reference", "fitted", "--components", "4", "--average", "0.9"],
+    "generator masked": ["generator", "--occlude", "salt:0.7", "--sigma", "learned"],
     "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
 }
 MOST_SITTINGS = 60

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from anasyn.data.sources import load
 from anasyn.learning import Divergence
 from anasyn.methods import (
     CooperativeSettings,
@@ -55,13 +54,17 @@ def settings(model: str, number: int) -> Settings:
         "average": 0.9 * (number % 2),
         "seed": number,
     }
+    occlusion = ("", "salt:0.7", "square:6", "half")[number % 4]
     if model == "generator":
-        recipe: Settings = GeneratorSettings(**common, sigma=between(0.01, 3), latent_dim=rng.choice([1, 2, 8]))
+        recipe: Settings = GeneratorSettings(
+            **common, sigma=between(0.01, 3), latent_dim=rng.choice([1, 2, 8]), occlude=occlusion
+        )
     elif model == "latent-prior":
         recipe = LatentPriorSettings(
             **common,
             sigma=between(0.01, 3),
             latent_dim=rng.choice([1, 2, 8]),
+            occlude=occlusion,
             prior_width=8,
             prior_steps=rng.choice([1, 10]),
             prior_step_size=between(1e-4, 10),
@@ -99,7 +102,7 @@ def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPat
     """Learns with settings number ``number`` and checks how it ends; the cause where it stopped."""
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
     recipe = settings(model, number)
-    images = dataclasses.replace(load(SET[model], 16), labels=("lion", "tiger") * 8)
+    images = dataclasses.replace(recipe.read((16, 16), 3), labels=("lion", "tiger") * 8)
     run = Run.create(folder / f"{number}", model, recipe, images)
     learner, guard = run.resume()
     began, trouble, records = time.monotonic(), None, []
