@@ -21,7 +21,10 @@ from .observation import (
     observed,
 )
 from .prior import LatentPrior
+from .pyramid import Pyramid
 from .reference import FittedGaussian
+from .stationary import StationaryGaussian
+from .texture import Texture
 
 __all__ = [
     "BlockAverage",
@@ -40,7 +43,10 @@ __all__ = [
     "Mask",
     "Observation",
     "Observed",
+    "Pyramid",
     "Rows",
+    "StationaryGaussian",
+    "Texture",
     "floats",
     "networks",
     "observe",

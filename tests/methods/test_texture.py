@@ -1,0 +1,171 @@
+"""Textures by the ordinary commands: one image file, samples of any size, periodic ones without a seam."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anasyn.data import to_float
+from anasyn.errors import InputError
+from anasyn.methods import Scale, TextureSettings
+from anasyn.run import Run
+
+from ..commands import Command, assert_same_run, refused, tree
+
+SMALL = ("--size", 32, "--width", 8, "--num-steps", 10, "--iterations", 3, "--quiet")
+
+
+def drawn(path: Path, height: int = 64, width: int = 80) -> Path:
+    """Dark discs, at random places on a bright ground."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    discs = [(y - a) ** 2 + (x - b) ** 2 < 9 for a, b in rng.uniform(0, (height, width), (height * width // 80, 2))]
+    image = np.where(np.any(discs, 0), 60, 200) + rng.normal(0, 8, (height, width))
+    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn(tmp_path_factory.mktemp("photograph") / "discs.png")
+
+
+@pytest.fixture
+def run(command: Command, photograph: Path, tmp_path: Path, no_figures: None) -> Path:
+    done = command("learn", "texture", "--data", photograph, "--out", tmp_path / "run", *SMALL)
+    assert done.status == 0, done.err
+    return tmp_path / "run"
+
+
+def shapes(folder: Path) -> list[tuple[int, ...]]:
+    return [np.asarray(Image.open(file)).shape for file in sorted(folder.glob("0*.png"))]
+
+
+def test_samples_have_any_size(command: Command, run: Path) -> None:
+    assert command("sample", run, "--num", 3).status == 0
+    assert shapes(run / "samples") == [(32, 32)] * 3
+    assert command("sample", run, "--num", 2, "--size", "50x75").status == 0
+    assert shapes(run / "samples") == [(50, 75)] * 2
+    assert command("sample", run, "--num", 1, "--size", "48x64", "--periodic").status == 0
+    assert shapes(run / "samples") == [(48, 64)]
+    assert command("sample", run, "--num", 1, "--periodic").status == 0
+    assert shapes(run / "samples") == [(32, 32)]
+
+
+def test_the_same_seed_gives_the_same_texture(run: Path) -> None:
+    one, other = (Run.open(run).sample(1, seed=5, size=(40, 48)) for _ in range(2))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, Run.open(run).sample(1, seed=6, size=(40, 48)))
+
+
+def has_seam(run: Path, *, periodic: bool) -> bool:
+    """Whether the mean square step across the border, in either direction, is larger than all others."""
+    images = Run.open(run).sample(8, seed=0, size=(32, 48), periodic=periodic)[:, 0]
+    steps = [(images.roll(-1, axis) - images).square().mean((0, 3 - axis)) for axis in (1, 2)]
+    return any(each[-1] > 1.2 * each[:-1].max() for each in steps)
+
+
+def test_periodic_textures_have_no_seam(run: Path) -> None:
+    assert not has_seam(run, periodic=True)
+    assert has_seam(run, periodic=False)
+
+
+def test_it_goes_on_from_where_it_stopped(command: Command, run: Path, photograph: Path, tmp_path: Path) -> None:
+    learn = ("learn", "texture", "--data", photograph, *SMALL, "--schedule", "constant", "--out")
+    assert command(*learn, tmp_path / "a", "--iterations", 6).status == 0
+    assert command(*learn, tmp_path / "b").status == 0
+    assert command(*learn, tmp_path / "b", "--iterations", 6).status == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def skewness(images: torch.Tensor) -> float:
+    images = images - images.mean((1, 2, 3), keepdim=True)
+    return (images.pow(3).mean() / images.square().mean() ** 1.5).item()
+
+
+def test_learning_finds_more_than_the_spectrum(
+    command: Command, photograph: Path, tmp_path: Path, no_figures: None
+) -> None:
+    """Random phases are as bright as dark; few pixels of the photograph are dark, and after learning of the samples."""
+    size = ("--size", 32, "--width", 32, "--num-steps", 20, "--iterations", 50, "--learning-rate", 0.003)
+    done = command("learn", "texture", "--data", photograph, *size, "--out", tmp_path / "run", "--quiet")
+    assert done.status == 0, done.err
+    opened = Run.open(tmp_path / "run")
+    model = opened.learned().model
+    phases = model.draw_reference(torch.zeros(32, 1, 32, 32), torch.Generator().manual_seed(0))
+    assert abs(skewness(phases)) < 0.15
+    assert skewness(to_float(opened.images().pixels)) < -0.8
+    assert skewness(opened.sample(32, seed=0)) < -0.25
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--size", 33), ["size", "33"]),
+        (("--size", 24, "--levels", 3), ["size", "see 40 pixels"]),
+        (("--size", 96), ["do not fit", "80 × 64"]),
+        (("--longest", 30), ["do not fit", "--longest 30"]),
+        (("--kernel", "mala"), ["kernel", "langevin"]),
+        (("--network", "a:b"), ["network", "built-in"]),
+        (("--data", "."), ["folder", "one photograph"]),
+        (("--data", "nothing.png"), ["nothing.png"]),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(
+    options: tuple[object, ...], expected: list[str], command: Command, photograph: Path, tmp_path: Path
+) -> None:
+    learn = ("learn", "texture", "--data", photograph, *SMALL, "--out", tmp_path / "run")
+    refused(command(*learn, *options), *expected)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--size", 5000), ["size", "16 to 4096"]),
+        (("--size", "32x"), ["size", "16 to 4096"]),
+        (("--size", 8), ["size", "16 to 4096"]),
+        (("--size", "50x32", "--periodic"), ["multiples of 4", "50x32"]),
+    ],
+)
+def test_sizes_that_cannot_be_sampled_are_refused(
+    options: tuple[object, ...], expected: list[str], command: Command, run: Path
+) -> None:
+    before = tree(run)
+    refused(command("sample", run, "--num", 1, *options), *expected)
+    assert tree(run) == before
+
+
+def test_other_methods_have_one_size(command: Command, tmp_path: Path, no_figures: None) -> None:
+    small = ("--size", 16, "--width", 8, "--num-steps", 1, "--iterations", 1, "--quiet")
+    assert command("learn", "generator", "--data", "drawn-cats", *small, "--out", tmp_path / "run").status == 0
+    for options in (("--size", 32), ("--periodic",)):
+        refused(command("sample", tmp_path / "run", "--num", 1, *options), "size", "generator", "a run of texture")
+
+
+@pytest.mark.parametrize(("size", "levels"), [(16, 1), (20, 2), (22, 1), (96, 4), ("48x40", 3)])
+def test_levels_follow_from_the_size(size: int | str, levels: int) -> None:
+    settings = TextureSettings(data="x.png", size=size).resolve(Scale(9, 100, has_bfloat16=False))
+    assert settings.levels == levels
+
+
+def test_patches_that_do_not_fit_the_grid_are_refused() -> None:
+    with pytest.raises(InputError, match="multiples of 8"):
+        TextureSettings(data="x.png", size=44, levels=3).resolve(Scale(9, 100, has_bfloat16=False))
+
+
+def test_the_tutorial_runs(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_figures: None) -> None:
+    """Its commands as written, with fewer iterations of a smaller network, on a drawn texture."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "textures.md"
+    lines = [line.strip() for line in page.read_text("utf-8").splitlines() if line.startswith("    anasyn ")]
+    monkeypatch.chdir(tmp_path)
+    drawn(tmp_path / "photo.png").rename("photo.jpg")
+    for line in lines:
+        words = shlex.split(line)[1:]
+        done = command(*words, *(SMALL if words[0] == "learn" else ()))
+        assert done.status == 0, done.err
+    assert shapes(Path("runs/gravel/samples")) == [(512, 768)]
+    assert shapes(Path("tiles")) == [(256, 256)]
