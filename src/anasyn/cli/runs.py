@@ -124,8 +124,8 @@ def write_film(run: "Run", arguments: argparse.Namespace) -> int:
 
     if arguments.num < 2:
         raise InputError("--num: expected at least 2 with --film, got 1")
-    if arguments.revise is not None or arguments.of_class is not None:
-        raise InputError("--film: shows f(z) alone; leave out --revise and --class")
+    if arguments.revise is not None or arguments.of_class is not None or arguments.size or arguments.periodic:
+        raise InputError("--film: shows f(z) alone; leave out --revise, --class, --size and --periodic")
     if arguments.out:
         require_empty(arguments.out)
     out = arguments.out or run.path / "samples"
