@@ -22,14 +22,7 @@ from anasyn.methods.settings import choices_of, height_and_width, kinds_of, pars
 from anasyn.recipes import RECIPES
 
 SIZES = [2, 7, 11, 26, 101, 1000, 5000, 100_000]
-MODELS = [
-    GeneratorSettings,
-    DescriptorSettings,
-    LatentPriorSettings,
-    CooperativeSettings,
-    RecoverySettings,
-    TextureSettings,
-]
+MODELS = [GeneratorSettings, DescriptorSettings, LatentPriorSettings, CooperativeSettings, RecoverySettings]
 
 
 def scale(n: int, side: int = 64, has_bfloat16: bool = False) -> Scale:
