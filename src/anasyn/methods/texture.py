@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TEXTURE", "TextureSettings"]
 
 AT_ONCE = 256 * 256  # pixels of images whose chains run together
+FOLLOWED = 100.0  # nats by which f may tell a patch from chains before learning slows down
 MOST_LEVELS = 6
 LEVELS = 4  # by default, if the patches are large enough
 
@@ -41,7 +42,7 @@ class TextureSettings(ChainSettings):
     step_size: float | None = setting(
         0.2, "δ, in units of the photograph's spread at each frequency", "chains", least=1e-6, most=1e3
     )
-    learning_rate: float | None = setting(0.002, "learning rate γ at the first iteration", "learning", above=0)
+    learning_rate: float | None = setting(0.001, "learning rate γ at the first iteration", "learning", above=0)
     data_noise: float = setting(
         0.1, "standard deviation of the noise on the photograph, in units of its spread at each frequency", "learning",
         least=0,
@@ -71,7 +72,7 @@ class TextureSettings(ChainSettings):
             levels=levels,
             num_steps=40,
             width=64,
-            iterations=300,
+            iterations=200,
         )
 
     def smaller_side(self) -> int | None:
@@ -113,7 +114,7 @@ def build(settings: TextureSettings, device: "torch.device") -> "DescriptorLearn
         num_steps=settings.num_steps,
         chains=mcmc.ColdChains(model.draw_reference),
         data_noise=settings.data_noise,
-        followed=None,
+        followed=FOLLOWED,
         optimizer=optimizer(settings, model),
     )
 
