@@ -21,10 +21,8 @@ def parse_occlusion(text: str) -> str:
     kind, _, number = text.partition(":")
     if text == "half":
         return text
-    if kind == "salt" and re.fullmatch(r"\d*\.?\d*", number, re.ASCII) and number not in ("", "."):
-        share = float(number)
-        if 0 < share < 1:
-            return f"salt:{share}"
+    if kind == "salt" and re.fullmatch(r"\d*\.?\d+(e-\d+)?", number, re.ASCII) and 0 < float(number) < 1:
+        return f"salt:{float(number)}"
     if kind == "square" and re.fullmatch(r"\d{1,9}", number, re.ASCII) and int(number) > 0:
         return f"square:{int(number)}"
     raise ValueError("expected salt:SHARE with a share between 0 and 1, square:SIDE in pixels, or half")
