@@ -23,7 +23,7 @@ __all__ = ["DESCRIPTOR", "DescriptorSettings"]
 Start = Literal["auto", "mean", "reference", "uniform", "data", "persistent"]
 
 FEW = 32  # images for which the reference is N(0, s² I) by default
-RESTART = 0.02  # share of the persistent chains that start anew in an iteration, with a fitted reference
+RESTART = 0.002  # share of the persistent chains that start anew in an iteration, with a fitted reference
 FEWEST_CHAINS, MOST_CHAINS = 64, 2048  # of them, at least if there are so many images
 MOST_VALUES = 100_000_000  # in all of them: 400 MB
 AT_ONCE = 256  # chains that run at once
