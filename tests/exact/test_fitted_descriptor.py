@@ -97,8 +97,8 @@ def test_learning_reaches_the_maximum_likelihood():
             {"self.reference.energy(images)": "2 * self.reference.energy(images)"},
         ),
         (
-            "models.descriptor:Descriptor.fit",
-            {"self.reference.fit(images": "self.reference.fit(3 * images"},
+            "learning.descriptor:DescriptorLearner.prepare",
+            {"self.model.reference.fit(images": "self.model.reference.fit(3 * images"},
         ),
     ],
 )

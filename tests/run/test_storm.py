@@ -18,18 +18,16 @@ from anasyn.methods import (
     RecoverySettings,
     Scale,
     Settings,
-    TextureSettings,
 )
 from anasyn.run import Run, advance, session
 
 ITERATIONS = 30
 CAUSES = ("nan", "inf", "z has left", "left the data's range", "grown past", "acceptance_rate below", "times its first",
           "weights are not finite")  # fmt: skip
-MODELS = ["generator", "descriptor", "descriptor-convergent", "latent-prior", "cooperative", "recovery", "texture"]
+MODELS = ["generator", "descriptor", "descriptor-convergent", "latent-prior", "cooperative", "recovery"]
 QUICK = [("descriptor-convergent", 0), ("descriptor-convergent", 1),
          ("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3),  # rolled back, well, well, stopped
-         ("latent-prior", 0), ("latent-prior", 1), ("cooperative", 0), ("cooperative", 1), ("recovery", 1),
-         ("texture", 1)]  # fmt: skip
+         ("latent-prior", 0), ("latent-prior", 1), ("cooperative", 0), ("cooperative", 1), ("recovery", 1)]  # fmt: skip
 SET = dict.fromkeys(MODELS, "drawn-cats") | {"descriptor": "drawn-egrets"}
 
 
@@ -86,9 +84,6 @@ def settings(model: str, number: int) -> Settings:
     elif model == "recovery":
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
         recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8), conditional=("off", "on")[number % 2])
-    elif model == "texture":  # of the drawn cats, as patches: the file is not read
-        common |= {"kernel": "langevin", "data_noise": between(0.01, 1)}
-        recipe = TextureSettings(**common)
     elif model == "descriptor-convergent":
         recipe = DescriptorSettings(
             **common,

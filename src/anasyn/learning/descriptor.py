@@ -28,8 +28,6 @@ class DescriptorLearner:
         most_chains: the largest number of chains, which images then use in turn; None for no limit.
         data_noise: of the Gaussian noise that every iteration adds to the observed images (`Descriptor.observe`); it
             gives the data a density that f can match.
-        followed: nats by which f may tell images from chains that are to stay in equilibrium; only with a fitted
-            reference. None if they are not to.
         optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.5).
 
     Source: Xie, Lu, Zhu, Wu, *A Theory of Generative ConvNet*, ICML 2016.
@@ -47,7 +45,6 @@ class DescriptorLearner:
         chains_per_image: int = 1,
         most_chains: int | None = None,
         data_noise: float = 0.0,
-        followed: float | None = FOLLOWED,
         optimizer: torch.optim.Optimizer | None = None,
     ):
         self.model = model
@@ -57,7 +54,6 @@ class DescriptorLearner:
         self.chains_per_image = chains_per_image
         self.most_chains = most_chains
         self.data_noise = data_noise
-        self.followed = followed if model.reference else None
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4, betas=(0.5, 0.999))
         self.iteration = 0
 
@@ -69,8 +65,9 @@ class DescriptorLearner:
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
     def prepare(self, images: Tensor, held_out: Tensor) -> None:
-        """Fits to the images what the model does not learn."""
-        self.model.fit(images, self.data_noise)
+        """Fits the reference to the images, if it is one that is fitted."""
+        if self.model.reference:
+            self.model.reference.fit(images, self.data_noise)
 
     def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
@@ -107,7 +104,7 @@ class DescriptorLearner:
             gradient_norm=gradient_norm(self.model.parameters()),
         )
         watch(record)
-        if self.followed:
+        if self.model.reference:
             self._slow_down(loss.item())
 
         # Both steps are accepted: keep Ỹ_i, θ_{t+1} = θ_t + γ_t × gradient                                     (17)
@@ -116,14 +113,13 @@ class DescriptorLearner:
         return record
 
     def _slow_down(self, gap: float) -> None:
-        """Multiplies γ_t by min(1, (``followed``/d_t)²), where chains are to stay in equilibrium.
+        """Multiplies γ_t by min(1, (10 nats/d_t)²), where chains are to stay in equilibrium.
 
         While they are in it, d_t wanders around 0. A large one says that f changes faster than they can follow; every
         step would then make it steeper, and the chains slower still.
         """
-        assert self.followed
         for group in self.optimizer.param_groups:
-            group["lr"] *= min(1.0, (self.followed / max(abs(gap), 1e-6)) ** 2)
+            group["lr"] *= min(1.0, (FOLLOWED / max(abs(gap), 1e-6)) ** 2)
 
     def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
         """Learns nothing from held-out images."""

@@ -46,16 +46,16 @@ def setting(
     return field(default=default, metadata={"meaning": meaning, "group": group, "parse": parse, **bounds})
 
 
-def parse_size(value: int | str, sides: range = SIDES) -> int | str:
+def parse_size(value: int | str) -> int | str:
     """A size in its canonical form: 64 for 64, "64" and "64x64", and "96x64" (height x width) unchanged.
 
     Raises:
-        ValueError: it has none of these forms, or a side is outside ``sides``.
+        ValueError: it has none of these forms, or a side is outside `SIDES`.
     """
     words = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(value))
     height, width = (int(words[1]), int(words[2] or words[1])) if words else (0, 0)
-    if isinstance(value, bool) or height not in sides or width not in sides:
-        raise ValueError(f"expected {sides[0]} to {sides[-1]} pixels, as 64 or as 96x64 (height x width)")
+    if isinstance(value, bool) or height not in SIDES or width not in SIDES:
+        raise ValueError(f"expected {SIDES[0]} to {SIDES[-1]} pixels, as 64 or as 96x64 (height x width)")
     return height if height == width else f"{height}x{width}"
 
 

@@ -21,10 +21,7 @@ from .observation import (
     observed,
 )
 from .prior import LatentPrior
-from .pyramid import Pyramid
 from .reference import FittedGaussian
-from .stationary import StationaryGaussian
-from .texture import Texture
 
 __all__ = [
     "BlockAverage",
@@ -43,10 +40,7 @@ __all__ = [
     "Mask",
     "Observation",
     "Observed",
-    "Pyramid",
     "Rows",
-    "StationaryGaussian",
-    "Texture",
     "floats",
     "networks",
     "observe",

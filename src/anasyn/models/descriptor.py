@@ -74,11 +74,6 @@ class Descriptor(nn.Module):
         root = self.reference.log_determinant().item() if self.reference else dimension * math.log(self.reference_std)
         return dimension / 2 * math.log(2 * math.pi) + root
 
-    def fit(self, images: Tensor, noise: float) -> None:
-        """Fits the reference, if it is one that is fitted, to images (n, *event) to which `observe` adds ``noise``."""
-        if self.reference:
-            self.reference.fit(images, noise)
-
     def draw_reference(self, like: Tensor, rng: torch.Generator) -> Tensor:
         """Exact draws from p₀, as many as there are images in ``like``, (n, *event)."""
         return self.reference.draw(like, rng) if self.reference else self.reference_std * standard_normal(like, rng)
