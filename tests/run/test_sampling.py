@@ -104,11 +104,11 @@ def test_the_chains_of_an_image_have_its_own_step_size(descriptor: Run) -> None:
 
 def test_images_that_changed_are_refused(descriptor: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     others = ImageSet(tuple(f"{k}.png" for k in range(16)), draw_cats(drawn_factors(16, seed=1), 16))
-    monkeypatch.setattr("anasyn.run.directory.load", lambda *_, **__: others)
+    monkeypatch.setattr("anasyn.data.sources.load", lambda *_, **__: others)
     with pytest.raises(InputError, match=r"added 0\.png, 1\.png.* and 8 more, gone .* and 8 more.*--accept-new-data"):
         descriptor.sample(1, seed=0)
     same_names = ImageSet(tuple(descriptor.data().names), others.pixels)
-    monkeypatch.setattr("anasyn.run.directory.load", lambda *_, **__: same_names)
+    monkeypatch.setattr("anasyn.data.sources.load", lambda *_, **__: same_names)
     with pytest.raises(InputError, match=rf"changed {same_names.names[0]}, .* and 8 more\)"):
         descriptor.sample(1, seed=0)
 
