@@ -90,3 +90,12 @@ def test_a_drawn_set_has_no_masks(command: Command, tmp_path: Path) -> None:
     masks_of(tmp_path / "masks")
     learn = ("learn", "generator", "--data", "drawn-cats", "--out", tmp_path / "run", *SMALL)
     refused(command(*learn, "--masks", tmp_path / "masks"), "masks: drawn-cats is drawn by the program")
+
+
+def test_a_film_in_one_file_has_no_masks(command: Command, tmp_path: Path) -> None:
+    file, frames = tmp_path / "film.gif", [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(file, save_all=True, append_images=frames[1:])
+    masks_of(tmp_path / "masks")
+    learn = ("learn", "generator", "--data", file, "--frames", "--masks", tmp_path / "masks")
+    refused(command(*learn, "--out", tmp_path / "run", *SMALL), "masks: ", "is one file")
+    assert not (tmp_path / "run").exists()
