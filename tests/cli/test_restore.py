@@ -10,6 +10,7 @@ from PIL import Image
 
 from anasyn.data import draw_cats, drawn_factors, save_image
 from anasyn.run import Run
+from anasyn.run.removal import remove
 
 from ..commands import Command
 
@@ -108,6 +109,12 @@ def test_a_run_learns_on_after_it_has_restored_and_the_restored_images_are_outda
     assert command("restore", run, "--data", folder, "--occlude", "half", "--out", tmp_path / "out").status == 0
     assert command("learn", "generator", "--data", folder, "--iterations", 4, *SMALL, "--out", run).status == 0
     assert Run.open(run).restoration() is None
+
+
+def test_a_run_that_is_deleted_leaves_no_restored_images(run: Path, folder: Path, tmp_path: Path, command: Command):
+    assert command("restore", run, "--data", folder, "--occlude", "half", "--out", tmp_path / "out").status == 0
+    remove(run)
+    assert not (run / "restored.safetensors").exists()
 
 
 @pytest.mark.parametrize(

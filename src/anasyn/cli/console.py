@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,7 +14,17 @@ if TYPE_CHECKING:
     from ..data import ImageSet
     from ..run import Run
 
-__all__ = ["Parser", "WarningHandler", "fail", "images_of", "natural", "positive", "print_message", "require_empty"]
+__all__ = [
+    "Parser",
+    "WarningHandler",
+    "fail",
+    "images_of",
+    "natural",
+    "parsed",
+    "positive",
+    "print_message",
+    "require_empty",
+]
 
 
 def fail(status: int, message: str) -> int:
@@ -58,6 +69,18 @@ def at_least(least: int, text: str) -> int:
     if value < least:
         raise argparse.ArgumentTypeError(f"expected an integer of at least {least}, got {text!r}")
     return value
+
+
+def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser that raises ValueError with what it expects, with errors that argparse prints."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as cause:
+            raise argparse.ArgumentTypeError(f"{cause}, got {text!r}") from cause
+
+    return convert
 
 
 natural, positive = partial(at_least, 0), partial(at_least, 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..methods.settings import GROUPS, Scale, Settings, choices_of, default_size, height_and_width, kinds_of
 from ..recipes import RECIPES, Recipe
-from .console import Parser, fail, print_message
+from .console import Parser, fail, parsed, print_message
 
 if TYPE_CHECKING:
     from ..data import ImageSet
@@ -61,25 +61,13 @@ def add_setting(group: Any, field: dataclasses.Field[Any], default: Any) -> None
     group.add_argument(
         "--" + field.name.replace("_", "-"),
         dest="set_" + field.name,
-        type=str if choices else parsed(field) if field.metadata["parse"] else kinds_of(field)[0],
+        type=str if choices else parsed(field.metadata["parse"]) if field.metadata["parse"] else kinds_of(field)[0],
         default=argparse.SUPPRESS,
         nargs="?" if switch else None,
         const="on" if switch else None,
         metavar="|".join(choices) or field.name.upper(),
         help=f"{field.metadata['meaning']} ({missing if default is None else 'none' if default == '' else default})",
     )
-
-
-def parsed(field: dataclasses.Field[Any]) -> Callable[[str], Any]:
-    """A setting's own parser, with errors that argparse prints."""
-
-    def parse(text: str) -> Any:
-        try:
-            return field.metadata["parse"](text)
-        except ValueError as cause:
-            raise argparse.ArgumentTypeError(f"{cause}, got {text!r}") from cause
-
-    return parse
 
 
 def learn_command(arguments: argparse.Namespace) -> int:
@@ -133,8 +121,7 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
         from ..report.loggers import open_log
 
         log = open_log(arguments.log, run, images)
-    for outdated in ("report.html", "diagnosis.json", "evaluation.json", "restored.safetensors"):
-        (run.path / outdated).unlink(missing_ok=True)
+    run.outdate()
     live = Live(run, images)
 
     def on_record(record: "Record") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .console import natural, positive, print_message, require_empty
+from .console import natural, parsed, positive, print_message, require_empty
 
 if TYPE_CHECKING:
     from ..data import ImageSet
@@ -33,29 +33,26 @@ def add(commands: Any) -> None:
     sub.add_argument("--data", metavar="DIR", help="images to restore (the run's own)")
     sub.add_argument("--masks", metavar="DIR", help="folder of masks of the images' names, white where a pixel is seen")
     hiding = "pixels to hide in each image, for experiments: salt:0.7, square:24 or half; prints the errors as JSON"
-    sub.add_argument("--occlude", type=occlusion, metavar="WHAT", help=hiding)
+    sub.add_argument("--occlude", type=parsed(occlusion), metavar="WHAT", help=hiding)
     smaller = "the images are copies that are K times smaller, by averages over blocks of K x K pixels"
-    sub.add_argument("--as", dest="copies", type=small, metavar="small:K", help=smaller)
+    sub.add_argument("--as", dest="copies", type=parsed(small), metavar="small:K", help=smaller)
     sub.add_argument("--draws", type=positive, default=8, metavar="N", help="draws of each image (8)")
     sub.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the random numbers (0)")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty directory to write to")
 
 
 def occlusion(text: str) -> str:
-    """Checks the argument of ``--occlude``."""
-    from ..data import parse_occlusion
+    """The canonical form of an occlusion; raises ValueError with what is expected."""
+    from ..data import parse_occlusion  # which imports torch
 
-    try:
-        return parse_occlusion(text)
-    except ValueError as cause:
-        raise argparse.ArgumentTypeError(f"{cause}, got {text!r}") from cause
+    return parse_occlusion(text)
 
 
 def small(text: str) -> int:
-    """K of ``small:K``."""
+    """K of ``small:K``; raises ValueError with what is expected."""
     words = re.fullmatch(r"small:([2-9]|1[0-6])", text, re.ASCII)
     if not words:
-        raise argparse.ArgumentTypeError(f"expected small:K with K from 2 to 16, got {text!r}")
+        raise ValueError("expected small:K with K from 2 to 16")
     return int(words[1])
 
 
@@ -80,8 +77,8 @@ def restore(arguments: argparse.Namespace) -> int:
         save_image(arguments.out / "spread" / f"{i:05d}.png", found.shaded[i])
         for k, draw in enumerate(found.draws):
             save_image(arguments.out / "draws" / f"{i:05d}-{k}.png", draw[i])
-    shown = found.only(evenly(len(names), SHOWN))
-    known = {} if truth is None else {"truth": truth.pixels[evenly(len(names), SHOWN)]}
+    chosen = evenly(len(names), SHOWN)
+    shown, known = found.only(chosen), {} if truth is None else {"truth": truth.pixels[chosen]}
     kept = {"seen": shown.damaged, "restored": shown.mean, "spread": shown.shaded}
     rows = kept | {"a draw": shown.draws[0]} | known
     figures.save(figures.restorations_figure(rows, len(names)), arguments.out / "restored.png")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from PIL import Image, ImageChops
 
-from ..errors import InputError
+from ..errors import InputError, first_names
 from .decoding import decode, is_opaque, printable
 
 __all__ = ["MaskFile", "Transparent", "matched", "under_mask"]
@@ -15,7 +15,6 @@ Transparent = Literal["hidden", "white"]  # transparent pixels are not seen, or 
 MaskFile = tuple[str, Path]  # a mask's printable name and its path
 
 WHITE = 128  # the darkest luma that is seen
-MOST_NAMED = 8  # images in a message
 
 
 def matched(images: Sequence[str], masks: Sequence[MaskFile], folder: Path) -> list[MaskFile]:
@@ -36,10 +35,10 @@ def matched(images: Sequence[str], masks: Sequence[MaskFile], folder: Path) -> l
         found[_stem(name)] = name, path
     expected = "expected one mask for each image, of its name but for the suffix"
     if missing := [name for name in images if _stem(name) not in found]:
-        raise InputError(f"masks: {shown}: none for {_first(missing)}; {expected}")
+        raise InputError(f"masks: {shown}: none for {first_names(missing)}; {expected}")
     stems = {_stem(name) for name in images}
     if extra := [name for name, _ in masks if _stem(name) not in stems]:
-        raise InputError(f"masks: {shown}: no image for {_first(extra)}; {expected}")
+        raise InputError(f"masks: {shown}: no image for {first_names(extra)}; {expected}")
     return [(f"{shown}/{name}", path) for name, path in (found[_stem(name)] for name in images)]
 
 
@@ -65,8 +64,3 @@ def under_mask(image: Image.Image, mask: MaskFile) -> Image.Image:
 
 def _stem(name: str) -> str:
     return name.rpartition(".")[0]
-
-
-def _first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

@@ -26,7 +26,7 @@ from . import checkpoint, listing, metrics, results, saved
 from .device import choose_device
 from .files import flush, replace
 from .listing import Listing
-from .removal import remove
+from .removal import outdate, remove
 
 __all__ = ["Run"]
 
@@ -333,6 +333,10 @@ class Run:
         """Keeps the measures of the checkpoint of an iteration for `evaluation`."""
         content = {"iteration": iteration, "measures": measures}
         replace(self.path / "evaluation.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def outdate(self) -> None:
+        """Deletes the report and the results of other commands, since the run is about to learn on."""
+        outdate(self.path)
 
     def restoration(self) -> dict[str, Tensor] | None:
         """Some images of the last `anasyn restore`, uint8 (·, c, H, W) by name; None as for `diagnosis`."""

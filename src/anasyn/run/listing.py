@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..data import ImageSet
-from ..errors import InputError
+from ..errors import InputError, first_names
 from .files import replace
 
 __all__ = ["Listing", "changes", "read", "write"]
-
-MOST_NAMED = 8  # images in a message
 
 
 class Listing(NamedTuple):
@@ -50,7 +48,7 @@ def changes(before: Listing, images: ImageSet, held_out: ImageSet | None, *, lab
     if list(images.digests) == before.digests:
         if labels and list(images.labels or ()) != before.labels:
             pairs = zip(images.names, before.labels or (), images.labels or images.names, strict=True)
-            return f"in other classes {_first([name for name, then, now in pairs if then != now])}"
+            return f"in other classes {first_names([name for name, then, now in pairs if then != now])}"
         same = list(held_out.digests if held_out else ()) == before.held_out
         return "" if same else "other held-out images"
     then = dict(zip(before.names, before.digests, strict=True))
@@ -60,9 +58,4 @@ def changes(before: Listing, images: ImageSet, held_out: ImageSet | None, *, lab
         "gone": [name for name in then if name not in now],
         "changed": [name for name in now if name in then and now[name] != then[name]],
     }
-    return ", ".join(f"{kind} {_first(names)}" for kind, names in kinds.items() if names) or "in another order"
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    return ", ".join(f"{kind} {first_names(names)}" for kind, names in kinds.items() if names) or "in another order"

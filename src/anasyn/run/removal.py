@@ -1,15 +1,22 @@
-"""The deletion of a run: its own files, and nothing else in its directory."""
+"""The deletion of a run, or of what is outdated in it: its own files, and nothing else in its directory."""
 
 import shutil
 from pathlib import Path
 
-__all__ = ["remove"]
+__all__ = ["outdate", "remove"]
 
 FIGURES = (
     "training.png", "classes.png", "loss.png",
     "reconstructions.png", "samples.png", "interpolation.png", "latents.png", "path.png",
     "synthesis.png", "chains.png", "revisions.png", "long_run.png",
 )  # fmt: skip
+RESULTS = ("report.html", "diagnosis.json", "evaluation.json", "restored.safetensors")  # of the run as it was then
+
+
+def outdate(path: Path) -> None:
+    """Deletes what was found out about the run in this directory, which is about to learn on."""
+    for name in RESULTS:
+        (path / name).unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
@@ -20,8 +27,9 @@ def remove(path: Path) -> None:
     for written in ("paper", "tensorboard", "wandb"):
         shutil.rmtree(path / written, ignore_errors=True)
     # config.json last, so that an interrupted deletion leaves a directory that still counts as a run.
-    results = ["latents.safetensors", "diagnosis.json", "evaluation.json", "report.html"]
-    for name in (*(f"figures/{figure}" for figure in FIGURES), *results, "data.json", "metrics.jsonl", "config.json"):
+    outdate(path)
+    figures = [f"figures/{figure}" for figure in FIGURES]
+    for name in (*figures, "latents.safetensors", "data.json", "metrics.jsonl", "config.json"):
         (path / name).unlink(missing_ok=True)
     for folder in (path / "checkpoints", path / "figures"):
         if folder.is_dir() and not any(folder.iterdir()):
