@@ -90,7 +90,7 @@ def learned(
     found = next(each for each in METHODS if each.name == method)
     asked: dict[str, Any] = {"reference": "fitted"} if name in FEW else {}
     open_settings = found.settings(data=name, size=images.pixels.shape[2], seed=seed, iterations=iterations, **asked)
-    scale = Scale(len(images), images.pixels.shape[2], has_bfloat16(cpu), spread=spread(images.pixels))
+    scale = Scale(len(images), images.pixels.shape[2], has_bfloat16(cpu), spread=spread(images))
     settings: Any = open_settings.resolve(scale)
     training, held_out = images.split(settings.num_held_out(len(images)))
     learner = build_learner(found, settings, cpu)

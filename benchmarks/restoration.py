@@ -78,7 +78,7 @@ def measured(name: str, damage: str, iterations: int | None) -> dict[str, float]
 
     whole, cpu = images_of(name), torch.device("cpu")
     damaged = occlude(whole, damage)
-    scale = Scale(len(whole), SETS[name], has_bfloat16(cpu), spread=spread(damaged.pixels, damaged.masks))
+    scale = Scale(len(whole), SETS[name], has_bfloat16(cpu), spread=spread(damaged))
     settings: Any = GENERATOR.settings(data=name, size=SETS[name], iterations=iterations).resolve(scale)
     training, held_out = damaged.split(settings.num_held_out(len(damaged)))
     seen = observe(training)

@@ -127,9 +127,7 @@ def learn(
     open_settings = method.settings(
         data=name, hold_out=0.2, size=SETS[name], seed=seed, iterations=20 if fast else iterations or None
     )
-    settings: Any = open_settings.resolve(
-        Scale(len(images), SETS[name], has_bfloat16(cpu), spread=spread(images.pixels))
-    )
+    settings: Any = open_settings.resolve(Scale(len(images), SETS[name], has_bfloat16(cpu), spread=spread(images)))
     training, held_out = (part.pixels for part in images.split(settings.num_held_out(len(images))))
     learner: Any = build_learner(method, settings, cpu)
     began = time.perf_counter()

@@ -20,7 +20,7 @@ LEARNING = BESIDE | {"mcmc", "models", "processor"}
 MAY_IMPORT = {
     "errors": set(),
     "rng": set(),
-    "data": {"errors", "rng"},
+    "data": {"errors", "rng", "progress"},  # progress knows what is learned by its type alone
     "processor": set(),
     "mcmc": BESIDE,
     "models": BESIDE,

@@ -3,14 +3,16 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from .learning import Record
 
-__all__ = ["counter", "show"]
+__all__ = ["counter", "show", "steps"]
 
 SECONDS_BETWEEN_LINES = 5.0
+
+Step = TypeVar("Step")
 
 
 def show(records: Iterable["Record"], total: int, *, quiet: bool) -> Iterator["Record"]:
@@ -36,6 +38,20 @@ def counter(what: str) -> Callable[[int, int], None]:
             shown = now
 
     return count
+
+
+def steps(done: Iterable[Step], total: int, what: str) -> Iterator[Step]:
+    """Yields the results of ``total`` steps as they are done; shows a bar, or a line every few seconds."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(done, description=what, total=total, console=Console(stderr=True), transient=True)
+        return
+    count = counter(what)
+    for number, step in enumerate(done, 1):
+        yield step
+        count(number, total)
 
 
 def _progress_bar(records: Iterable["Record"], total: int) -> Iterator["Record"]:

@@ -1,7 +1,5 @@
 """Pixels that are not seen: transparency, folders of masks, resizing at the border of a hole, and the chequerboard."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -283,10 +281,10 @@ def test_chequers_show_the_mask_and_nothing_that_is_hidden():
 
 def test_a_digest_tells_masks_apart():
     images = some()
-    whole = dataclasses.replace(images, masks=None)
+    whole, again = (ImageSet(images.names, images.pixels, masks=masks) for masks in (None, images.masks.clone()))
     assert [a == b for a, b in zip(images.digests, whole.digests, strict=True)] == [True] + [False] * 5
     assert images.fingerprint != whole.fingerprint
-    assert images.fingerprint == dataclasses.replace(images, masks=images.masks.clone()).fingerprint
+    assert images.fingerprint == again.fingerprint
 
 
 def test_parts_of_a_set_keep_their_masks():
@@ -309,11 +307,18 @@ def test_the_spread_is_that_of_seen_pixels():
     weights = seen.double()
     centre = (weights * pixels).sum(0) / weights.sum(0)
     expected = (weights * (pixels - centre) ** 2).sum() / weights.sum()
-    assert spread(images.pixels, images.masks) == pytest.approx(float(expected.sqrt()), rel=1e-9)
-    everything = torch.ones_like(images.masks)
+    assert spread(images) == pytest.approx(float(expected.sqrt()), rel=1e-9)
+    everything = ImageSet(images.names, images.pixels, masks=torch.ones_like(images.masks))
     assert (
-        spread(images.pixels, everything)
-        == spread(images.pixels)
+        spread(everything)
+        == spread(ImageSet(images.names, images.pixels))
         == pytest.approx(float(pixels.std(0, unbiased=False).square().mean().sqrt()))
     )
-    assert spread(images.pixels[:2], torch.zeros_like(images.masks[:2]).index_fill_(2, torch.tensor([3]), True)) > 0
+    one_row = torch.zeros_like(images.masks[:2]).index_fill_(2, torch.tensor([3]), True)
+    assert spread(ImageSet(images.names[:2], images.pixels[:2], masks=one_row)) > 0
+
+
+def test_the_spread_is_estimated_from_2000_evenly_spaced_images():
+    many = ImageSet(tuple(map(str, range(4000))), (torch.arange(4000) % 2 * 255).to(torch.uint8).view(-1, 1, 1, 1))
+    assert spread(many) == 0  # every second image, all of them black
+    assert spread(many.only(range(2000))) == pytest.approx(1)

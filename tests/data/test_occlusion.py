@@ -1,7 +1,5 @@
 """Pixels hidden for experiments: as many as asked for, anywhere with the same probability, and the same in any set."""
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -106,7 +104,7 @@ def test_what_is_hidden_already_stays_hidden(images):
     few = images.only(list(range(20)))
     masks = torch.ones(20, 1, HEIGHT, WIDTH, dtype=torch.bool)
     masks[..., 5] = False
-    before = dataclasses.replace(few, pixels=chequered(few.pixels, masks), masks=masks, labels=("a", "b") * 10)
+    before = ImageSet(few.names, chequered(few.pixels, masks), (), ("a", "b") * 10, masks)
     after = occlude(before, "salt:0.5")
     assert not after.masks[..., 5].any()
     assert after.masks[..., :5].any()

@@ -165,7 +165,7 @@ def test_a_jpeg_is_decoded_at_no_less_than_twice_the_size_asked_for(tmp_path, mo
         seen.append(image.size)
         return resized(image, *arguments)
 
-    monkeypatch.setattr("anasyn.data.folders.resized", spy)
+    monkeypatch.setattr("anasyn.data.source.resized", spy)
     read_folder(folder_of(tmp_path, blocks(*picture), blocks(*picture), suffix="jpg"), size)
     assert seen == [decoded] * 2
 

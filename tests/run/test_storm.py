@@ -1,6 +1,5 @@
 """A storm of random settings: none hangs, none saves what is not finite, each learns or stops with its cause named."""
 
-import dataclasses
 import math
 import random
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anasyn.data import ImageSet
 from anasyn.learning import Divergence
 from anasyn.methods import (
     CooperativeSettings,
@@ -102,7 +102,8 @@ def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPat
     """Learns with settings number ``number`` and checks how it ends; the cause where it stopped."""
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
     recipe = settings(model, number)
-    images = dataclasses.replace(recipe.read((16, 16), 3), labels=("lion", "tiger") * 8)
+    drawn = recipe.read((16, 16), 3)
+    images = ImageSet(drawn.names, drawn.pixels, labels=("lion", "tiger") * 8)
     run = Run.create(folder / f"{number}", model, recipe, images)
     learner, guard = run.resume()
     began, trouble, records = time.monotonic(), None, []

@@ -1,6 +1,7 @@
-"""``anasyn data``: named image sets, drawn by the program or downloaded."""
+"""``anasyn data``: named image sets, drawn by the program or downloaded, and the cache of decoded images."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Adds the command to the program's commands."""
-    summary = "named image sets, drawn by the program or downloaded"
+    summary = "named image sets, drawn by the program or downloaded, and the cache of decoded images"
     data = commands.add_parser("data", help=summary, description=summary, allow_abbrev=False)
     actions = data.add_subparsers(title="actions", required=True, metavar="ACTION", parser_class=Parser)
     listing = actions.add_parser("list", help="the named sets", allow_abbrev=False)
@@ -31,6 +32,10 @@ def add(commands: Any) -> None:
     fetching.add_argument("name", metavar="NAME", help="lion-tiger or egret")
     fetching.add_argument("dir", metavar="DIR", type=Path, nargs="?", help="directory to write to (the user's cache)")
     fetching.set_defaults(command=fetch)
+    caching = actions.add_parser("cache", help="the large sets that were decoded, and are kept", allow_abbrev=False)
+    caching.add_argument("--json", action="store_true", help="as JSON")
+    caching.add_argument("--delete", metavar="KEY|all", help="delete this cache, or all of them")
+    caching.set_defaults(command=cache)
 
 
 def list_sets(arguments: argparse.Namespace) -> int:
@@ -71,4 +76,27 @@ def fetch(arguments: argparse.Namespace) -> int:
     from ..data.photographs import fetch
 
     print(fetch(arguments.name, arguments.dir, progress=sys.stderr.isatty()))
+    return 0
+
+
+def cache(arguments: argparse.Namespace) -> int:
+    """Lists the caches of decoded images, as a table or as JSON, or deletes them."""
+    from ..data.cache import delete, entries, root
+
+    found = entries()
+    if arguments.delete is not None:
+        keys = [entry.key for entry in found if arguments.delete in ("all", entry.key)]
+        if not keys and arguments.delete != "all":
+            raise InputError(f"--delete: no cache in {root()} has this key; `anasyn data cache` shows them")
+        for key in keys:
+            delete(key)
+        freed = sum(entry.mebibytes for entry in found if entry.key in keys)
+        print(f"{len(keys)} deleted, {freed:.1f} MiB")
+    elif arguments.json:
+        print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
+    else:
+        for entry in found:
+            state = f"used {entry.last_used}" if entry.complete else "not complete"
+            sizes = f"{entry.size:>9} {entry.images:>9} images {entry.mebibytes:>9.1f} MiB"
+            print(f"{entry.key} {sizes}  {state:24}  {entry.source}")
     return 0

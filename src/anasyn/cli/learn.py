@@ -193,9 +193,7 @@ def begin(
     images = asked.read(height_and_width(size), channels, strict=strict)
     for line in images.skipped:
         print_message(f"warning: {line}")
-    scale = dataclasses.replace(
-        scale, num_images=len(images), channels=images.pixels.shape[1], spread=spread(images.pixels, images.masks)
-    )
+    scale = dataclasses.replace(scale, num_images=len(images), channels=images.shape[1], spread=spread(images))
     settings = dataclasses.replace(asked.absolute(), size=size).resolve(scale)
     held_out, num = None, settings.num_held_out(len(images))
     if num:

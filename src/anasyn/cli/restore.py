@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def restore(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], tuple[str, ...], Images, ImageSet | None]":
+def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], Sequence[str], Images, ImageSet | None]":
     """The images' names and digests, what is seen of them, and the whole images if they are known."""
     from ..data import occlude
     from ..data.sources import load

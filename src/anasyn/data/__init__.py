@@ -1,4 +1,4 @@
-"""Images: read from a folder, drawn by the program, or downloaded as published photographs."""
+"""Images: read from a folder or from archives, drawn by the program, or downloaded as published photographs."""
 
 from .decoding import read_image
 from .drawn import draw_cats, draw_egrets, drawn_factors

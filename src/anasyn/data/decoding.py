@@ -1,6 +1,7 @@
 """Image files, decoded safely: bytes of unknown origin become an RGB image or one `InputError`."""
 
 import ctypes
+import io
 import logging
 import stat
 import struct
@@ -70,15 +71,22 @@ def _libtiff_handlers(handlers: tuple[int | None, ...]) -> tuple[int | None, ...
 
 
 @contextmanager
-def opened(path: Path, name: str) -> Iterator[Image.Image]:
-    """Opens an image file and checks its size; faults here and in the block, where it is decoded, are `InputError`s."""
+def opened(file: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """Opens an image file and checks its size; faults here and in the block, where it is decoded, are `InputError`s.
+
+    Args:
+        file: its path, or its bytes.
+        name: what messages call it.
+    """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise ValueError(f"{status.st_size} bytes, at most {MAX_BYTES} are read")
-        with Image.open(path, formats=FORMATS) as image:
+        if isinstance(file, Path):
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("not a regular file")
+        num_bytes = status.st_size if isinstance(file, Path) else len(file)
+        if num_bytes > MAX_BYTES:
+            raise ValueError(f"{num_bytes} bytes, at most {MAX_BYTES} are read")
+        with Image.open(file if isinstance(file, Path) else io.BytesIO(file), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels, at most {MAX_PIXELS} are read")
             yield image
@@ -89,12 +97,12 @@ def opened(path: Path, name: str) -> Iterator[Image.Image]:
         raise InputError(f"{name}: {reason}") from error
 
 
-def decode(path: Path, name: str, least: int | None = None, *, transparent: bool = False) -> Image.Image:
+def decode(file: Path | bytes, name: str, least: int | None = None, *, transparent: bool = False) -> Image.Image:
     """Decodes as `read_image` does; a JPEG is reduced to 1/2, 1/4 or 1/8 as long as no side is below ``least``.
 
     With ``transparent``, an image that is not opaque everywhere is returned as RGBA.
     """
-    with opened(path, name) as image:
+    with opened(file, name) as image:
         if least is not None:
             image.draft(None, (least, least))  # a square, as the image may be stored on its side
         return shown(image, transparent=transparent)
@@ -140,4 +148,6 @@ def _deep_grey(image: Image.Image) -> Image.Image:
 def printable(name: Path | str) -> str:
     """A name with unprintable characters escaped, and backslashes too, so that different names stay different."""
     shown = Path(name).as_posix()
+    if shown.isprintable() and "\\" not in shown:
+        return shown
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in shown)

@@ -1,28 +1,27 @@
 """Folders of images: every image file in a folder and its subfolders, as one set."""
 
+import hashlib
 import os
 import re
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .decoding import FORMATS, decode, opened, printable, quiet
+from .decoding import FORMATS, printable
 from .frames import is_animation
-from .masks import MaskFile, Transparent, matched, under_mask
-from .pixels import ImageSet, chequered, to_float
-from .resizing import Fit, Size, checked, resized, resized_seen
+from .masks import MaskFile, Transparent, matched
+from .pixels import ImageSet, to_float
+from .reading import read_source, sides
+from .resizing import Fit, Size, checked
+from .source import FEWEST, Form, Source
 
-__all__ = ["load_images", "read_folder", "smaller_sides"]
+__all__ = ["Folder", "load_images", "read_folder", "smaller_sides"]
 
 # The last five cannot be decoded, but such files are reported as skipped, since telephones produce them.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif",
             ".heic", ".heif", ".avif", ".jp2", ".jxl")  # fmt: skip
-FEWEST = 2  # images in a set
 
 
 def read_folder(
@@ -56,54 +55,9 @@ def read_folder(
         InputError: the folder cannot be read, has fewer than two images, a mask is missing, too many, or of another
             size, or an argument is not allowed.
     """
-    folder = Path(folder)
     height, width = checked(size, fit, channels)
-    files = _image_files(folder)
-    array = np.empty((len(files), height, width, channels or 3), dtype=np.uint8)
-    hidden = np.zeros((len(files), 1, height, width), dtype=bool)  # takes no memory before it is written to
-    is_grey = np.zeros(len(files), dtype=bool)
-    mask_of = None if masks is None else _masks([name for name, _ in files], Path(masks))
-    # Twice the size, as JPEG's own reduction is coarse; no reduction under a mask, which has the size of the file.
-    least = 2 * max(height, width) if mask_of is None else None
-
-    def read(index: int) -> str | None:
-        name, path = files[index]
-        try:
-            image = decode(path, name, least, transparent=transparent == "hidden")
-        except InputError as error:
-            return refused(str(error))
-        if mask_of is not None:
-            image = under_mask(image, mask_of[index])
-        if image.mode == "RGBA":
-            array[index], seen = resized_seen(image, height, width, fit, channels or 3)
-            if not seen.any():
-                return refused(f"{name}: every pixel is hidden")
-            hidden[index] = ~seen
-        else:
-            array[index] = resized(image, height, width, fit, channels or 3)
-        is_grey[index] = channels is None and (array[index] == array[index, :, :, :1])[~hidden[index, 0]].all()
-        return None
-
-    def refused(fault: str) -> str:
-        if strict:
-            raise InputError(f"{printable(folder)}/{fault}; repair or remove this file")
-        return f"{fault}; skipped"
-
-    with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the GIL
-        outcomes = list(pool.map(read, range(len(files))))
-
-    kept = [index for index, outcome in enumerate(outcomes) if outcome is None]
-    skipped = tuple(outcome for outcome in outcomes if outcome is not None)
-    _require_enough(folder, len(kept), skipped)
-    names = tuple(files[index][0] for index in kept)
-    array = array[kept] if skipped else array
-    if is_grey[kept].all():
-        array = array[..., :1].copy()  # a copy, so that the other two channels are freed
-    pixels, seen = torch.from_numpy(array).permute(0, 3, 1, 2), None
-    if hidden[kept].any():
-        seen = torch.from_numpy(~hidden[kept])
-        pixels = chequered(pixels, seen)
-    return ImageSet(names, pixels, skipped, _labels(names), seen)
+    source = Folder(Path(folder), None if masks is None else Path(masks))
+    return read_source(source, Form(height, width, fit, channels, transparent, strict))
 
 
 def load_images(
@@ -119,32 +73,91 @@ def load_images(
 def smaller_sides(folder: Path | str) -> list[int]:
     """The smaller side, in pixels, of each image in a folder, read from the file headers alone.
 
+    Of more than a thousand images, these are the sides of a thousand of them, evenly spaced.
+
     Raises:
         InputError: the folder cannot be read or has fewer than two images.
     """
-    sides, skipped = [], []
-    with quiet():
-        for name, path in _image_files(Path(folder)):
-            try:
-                with opened(path, name) as image:
-                    sides.append(min(image.size))
-            except InputError as error:
-                skipped.append(f"{error}; skipped")
-    _require_enough(Path(folder), len(sides), skipped)
-    return sides
+    return sides(Folder(Path(folder)))
 
 
-def _masks(names: Sequence[str], folder: Path) -> list[MaskFile]:
-    """The mask of each of the images with these names."""
-    try:
-        files = _image_files(folder)
-    except InputError as error:
-        raise InputError(f"masks: {error}") from error
-    return matched(names, files, folder)
+class Folder(Source):
+    """The images of a folder and its subfolders, in natural order: 2 before 10.
+
+    Args:
+        folder: its path.
+        masks: the folder of their masks, if there is one.
+    """
+
+    def __init__(self, folder: Path, masks: Path | None = None):
+        self.folder, self.masks = folder, masks
+
+    @property
+    def title(self) -> str:
+        return printable(self.folder)
+
+    @property
+    def place(self) -> str:
+        return " under ".join(printable(os.path.realpath(each)) for each in (self.folder, self.masks) if each)
+
+    @cached_property
+    def identity(self) -> str:
+        content = hashlib.sha256()
+        for folder, files in ((self.folder, self._unsorted), (self.masks, self._unsorted_masks)):
+            for file in sorted(files):
+                try:
+                    status = os.stat(f"{folder}/{file}")
+                    about = f"{status.st_size} {status.st_mtime_ns}"
+                except OSError:  # a link to nothing
+                    about = "gone"
+                content.update(os.fsencode(file) + f"\0{about}\0".encode())
+            content.update(b"\0")
+        return content.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._unsorted)
+
+    def name(self, index: int) -> str:
+        return printable(self._files[index])
+
+    def label(self, index: int) -> str | None:
+        """The top-level folder."""
+        top, slash, _ = self.name(index).partition("/")
+        return top if slash else None
+
+    def content(self, index: int) -> Path:
+        return self.folder / self._files[index]
+
+    def mask(self, index: int) -> MaskFile | None:
+        return self._matched[index] if self.masks else None
+
+    @cached_property
+    def _unsorted(self) -> list[str]:
+        return _image_files(self.folder)
+
+    @cached_property
+    def _unsorted_masks(self) -> list[str]:
+        if self.masks is None:
+            return []
+        try:
+            return _image_files(self.masks)
+        except InputError as error:
+            raise InputError(f"masks: {error}") from error
+
+    @cached_property
+    def _files(self) -> list[str]:
+        return sorted(self._unsorted, key=_natural)
+
+    @cached_property
+    def _matched(self) -> list[MaskFile]:
+        """The mask of each image."""
+        assert self.masks is not None
+        masks = [(printable(file), self.masks / file) for file in sorted(self._unsorted_masks, key=_natural)]
+        return matched([self.name(index) for index in range(len(self))], masks, self.masks)
 
 
-def _image_files(folder: Path) -> list[tuple[str, Path]]:
-    """The printable name and the path of every image file in a folder, in natural order: 2 before 10."""
+def _image_files(folder: Path) -> list[str]:
+    """The path of every image file in a folder, relative to it."""
     shown = printable(folder)
     if not os.path.isdir(folder):  # unlike Path.is_dir, also False where access is denied
         fault = "is a file" if os.path.exists(folder) else "is not there"
@@ -158,27 +171,19 @@ def _image_files(folder: Path) -> list[tuple[str, Path]]:
     files = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(parent, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in SUFFIXES]
+        inside = os.path.relpath(parent, folder)
+        prefix = "" if inside == "." else inside + "/"
+        files += [prefix + name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
     if not files:
         raise InputError(f"{shown}: no images in it; at least {FEWEST} are needed ({', '.join(FORMATS)})")
-    named = [(printable(path.relative_to(folder)), path) for path in files]
-    return sorted(named, key=lambda item: (_natural(item[0]), item[0]))
+    return files
 
 
-def _natural(name: str) -> list[str | int]:
-    parts = re.split("([0-9]+)", name.casefold())  # text and digits alternate: numbers are compared with numbers
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
-
-
-def _labels(names: Sequence[str]) -> tuple[str, ...] | None:
-    """Each image's top-level folder as its class, if there are two or more and every image lies in one."""
-    labels = tuple(name.partition("/")[0] for name in names)
-    return labels if all("/" in name for name in names) and len(set(labels)) >= 2 else None
-
-
-def _require_enough(folder: Path, usable: int, skipped: Sequence[str]) -> None:
-    if usable < FEWEST:
-        found = f"only {usable} usable image" if usable == 1 else "no usable image"
-        reason = f" ({len(skipped)} skipped: {skipped[0]})" if skipped else ""
-        raise InputError(f"{printable(folder)}: {found}{reason}; at least {FEWEST} are needed")
+def _natural(file: str) -> str:
+    """A key by which numbers in names are compared as numbers: 2 before 10."""
+    name = printable(file)
+    parts = re.split("([0-9]+)", name.casefold())  # text and digits alternate
+    for place in range(1, len(parts), 2):
+        digits = parts[place].lstrip("0")
+        parts[place] = f"\0{chr(1 + len(digits))}{digits}"  # of two numbers, the one with more digits is larger
+    return f"{''.join(parts)}\0\0{name}"

@@ -1,23 +1,29 @@
-"""Images in memory: stored as uint8, converted to float32 in [−1, 1] a batch at a time."""
+"""Sets of images: stored as uint8, converted to float32 in [−1, 1] a batch at a time."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["ImageSet", "as_float", "chequered", "only_if_hidden", "save_film", "save_image", "spread",
-           "to_float", "to_uint8"]  # fmt: skip
+if TYPE_CHECKING:
+    from .cache import StoredPixels
+
+__all__ = ["ImageSet", "as_float", "chequered", "digest", "evenly", "only_if_hidden", "save_film", "save_image",
+           "spread", "to_float", "to_uint8"]  # fmt: skip
 
 CHEQUERS = (102, 153)  # grey levels of the sign for transparency
+FEW = 2000  # images from which the spread of all is estimated: it then differs by about a hundredth of itself
 
 
-@dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A set of images of one size.
+    """A set of images of one size, in memory or in a cache on the disk.
 
     Args:
         names: file names relative to the folder, in natural order (2 before 10), unique and printable.
@@ -25,30 +31,56 @@ class ImageSet:
         skipped: one line for each file that was skipped, with its name and the reason.
         labels: the class name of each image, or None if the images have no classes.
         masks: bool (n, 1, H, W), True where a pixel is seen; None if every pixel of every image is.
+        stored: in place of the pixels and masks, where they are stored. They are read as a whole when `pixels` and
+            `masks` are asked for, which a set that does not fit in memory should not be.
     """
 
-    names: tuple[str, ...]
-    pixels: Tensor
-    skipped: tuple[str, ...] = ()
-    labels: tuple[str, ...] | None = None
-    masks: Tensor | None = None
+    def __init__(
+        self,
+        names: Sequence[str],
+        pixels: Tensor | None = None,
+        skipped: tuple[str, ...] = (),
+        labels: Sequence[str] | None = None,
+        masks: Tensor | None = None,
+        stored: "StoredPixels | None" = None,
+    ):
+        self.names, self.skipped, self.labels, self.stored = names, skipped, labels, stored
+        if pixels is not None:
+            self.pixels, self.masks = pixels, masks
+        elif stored is None or masks is not None:
+            raise ValueError("images: expected pixels, or where they are stored")
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """The images, uint8 (n, c, H, W)."""
+        assert self.stored is not None
+        return self.stored.whole()
+
+    @cached_property
+    def masks(self) -> Tensor | None:
+        """bool (n, 1, H, W), True where a pixel is seen; None if every pixel of every image is."""
+        assert self.stored is not None
+        return self.stored.whole_masks()
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, c, H, W)."""
+        return tuple(self.pixels.shape if self.stored is None else self.stored.shape)
+
     @cached_property
-    def digests(self) -> tuple[str, ...]:
+    def digests(self) -> Sequence[str]:
         """The SHA-256 of each image's pixels, channels last: the same image has the same digest under any name.
 
         Where pixels are hidden, the mask follows the pixels.
         """
+        if self.stored is not None:
+            return self.stored.digests
         rows = self.pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        hashes = [hashlib.sha256(image) for image in rows]
-        if self.masks is not None:
-            for each, mask in zip(hashes, self.masks.cpu().contiguous().numpy(), strict=True):
-                if not mask.all():
-                    each.update(mask)
-        return tuple(each.hexdigest() for each in hashes)
+        masks = [None] * len(rows) if self.masks is None else self.masks.cpu().contiguous().numpy()
+        return tuple(digest(row, mask).hex() for row, mask in zip(rows, masks, strict=True))
 
     def split(self, num: int) -> tuple["ImageSet", "ImageSet"]:
         """All but ``num`` of the images, and these ``num``, each in the same order as here.
@@ -56,11 +88,18 @@ class ImageSet:
         Chosen are the images whose digests, hashed once more, come first: a random choice that depends on no seed,
         hardly changes when a few images are added, and puts copies of an image on the same side.
         """
-        ranks = sorted(range(len(self)), key=lambda i: (hashlib.sha256(self.digests[i].encode()).digest(), i))
-        return self.only(sorted(ranks[num:])), self.only(sorted(ranks[:num]))
+        hashed = np.empty((len(self), 32), dtype=np.uint8)
+        for row, each in zip(hashed, self.digests, strict=True):
+            row[:] = np.frombuffer(hashlib.sha256(each.encode()).digest(), dtype=np.uint8)
+        first_byte_last = hashed.view(">u8").T[::-1]  # the last key is the one by which lexsort sorts first
+        ranks = np.lexsort(first_byte_last)
+        return self.only(np.sort(ranks[num:])), self.only(np.sort(ranks[:num]))
 
-    def only(self, places: list[int]) -> "ImageSet":
+    def only(self, places: Sequence[int] | NDArray[np.int64]) -> "ImageSet":
         """The images at these places, in this order."""
+        if self.stored is not None:
+            part = self.stored.only(np.asarray(places, dtype=np.int64))
+            return ImageSet(part.names, None, self.skipped, part.labels, stored=part)
         names = tuple(self.names[i] for i in places)
         labels = self.labels and tuple(self.labels[i] for i in places)
         masks = only_if_hidden(self.masks[places]) if self.masks is not None else None
@@ -69,8 +108,18 @@ class ImageSet:
     @cached_property
     def fingerprint(self) -> str:
         """The SHA-256 of the shape and of the digests in order; it identifies the data set whatever the names."""
-        content = [str(tuple(self.pixels.shape)), *self.digests]
-        return hashlib.sha256(" ".join(content).encode()).hexdigest()
+        content = hashlib.sha256(str(self.shape).encode())
+        for each in self.digests:
+            content.update(f" {each}".encode())
+        return content.hexdigest()
+
+
+def digest(row: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> bytes:
+    """The SHA-256 of an image, (H, W, c), and of its mask, True where it is seen, if that hides anything."""
+    content = hashlib.sha256(row.data)
+    if mask is not None and not mask.all():
+        content.update(mask.data)
+    return content.digest()
 
 
 def chequered(pixels: Tensor, masks: Tensor) -> Tensor:
@@ -123,21 +172,26 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
-def spread(pixels: Tensor, masks: Tensor | None = None) -> float:
+def spread(images: ImageSet) -> float:
     """The standard deviation of seen pixels around the mean image, in the units of [−1, 1].
 
-    Args:
-        pixels: uint8 (n, c, H, W).
-        masks: bool (n, 1, H, W), True where a pixel is seen; None if all are.
+    It is that of at most 2000 of the images, evenly spaced.
     """
-    sums = torch.zeros(3, *pixels.shape[1:], dtype=torch.float64)
-    for first in range(0, len(pixels), 256):
-        chunk = pixels[first : first + 256].cpu().double()
+    part = images.only(evenly(len(images), FEW)) if len(images) > FEW else images
+    sums = torch.zeros(3, *images.shape[1:], dtype=torch.float64)
+    for first in range(0, len(part), 256):
+        chunk = part.pixels[first : first + 256].cpu().double()
+        masks = part.masks
         seen = torch.ones_like(chunk) if masks is None else masks[first : first + 256].cpu().double().expand_as(chunk)
         sums += torch.stack([seen.sum(0), (seen * chunk).sum(0), (seen * chunk.square()).sum(0)])
     num, total, squares = sums
     around_mean = squares - total.square() / num.clamp_min(1)
     return float((around_mean.sum() / num.sum()).clamp_min(0).sqrt() / 127.5)
+
+
+def evenly(num: int, most: int) -> NDArray[np.int64]:
+    """At most so many of the places 0 … num − 1, evenly spaced."""
+    return np.arange(min(num, most), dtype=np.int64) * num // max(min(num, most), 1)
 
 
 def save_image(path: Path | str, pixels: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The data of a run, named by one word: a folder of images, a published set, or a drawn one."""
+"""The data of a run, named by one word: a folder, archives, a set of Hugging Face, or a published or drawn set."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,16 @@ import torch
 from PIL import Image
 
 from ..errors import InputError
+from .archives import Archives, is_archives
 from .drawn import DRAWN, drawn_factors
-from .folders import read_folder, smaller_sides
+from .folders import Folder
+from .hub import PREFIX, HubSet
 from .masks import Transparent
 from .photographs import PHOTOGRAPHS, find
 from .pixels import ImageSet
+from .reading import MOST_HEADERS, read_source, sides
 from .resizing import Fit, Size, checked, resized
+from .source import Form, Source
 
 __all__ = ["DRAWN_IMAGES", "full", "load", "named", "smaller_side"]
 
@@ -32,7 +36,9 @@ def named() -> dict[str, str]:
 
 
 def full(data: str) -> str:
-    """The name of a named set, or the absolute path of a folder, which is valid in any working directory."""
+    """The name of a named set, or the absolute path of a folder or of archives."""
+    if data.startswith(PREFIX):
+        return HubSet(data).full
     return data if data in named() else str(Path(data).resolve())
 
 
@@ -42,7 +48,7 @@ def smaller_side(data: str) -> int | None:
     Raises:
         InputError: there is no such folder or set, or it has fewer than two images.
     """
-    return None if data in DRAWN else int(median(smaller_sides(_folder(data))))
+    return None if data in DRAWN else int(median(sides(_source(data, most=MOST_HEADERS))))
 
 
 def load(
@@ -55,12 +61,16 @@ def load(
     transparent: Transparent = "white",
     masks: str | None = None,
 ) -> ImageSet:
-    """The images of a folder or of a named set.
+    """The images of a folder, of archives, of a set of Hugging Face, or of a named set.
+
+    A large set is decoded once, into the user's cache, and stays there: see `anasyn.data.cache`.
 
     A drawn set is drawn as squares of the larger side and then fitted, as a folder of its images would be.
 
     Args:
-        data: a set's name or a folder's path; anything that contains a separator is a path.
+        data: a set's name or a folder's path; anything that contains a separator is a path. ``FILE.tar``,
+            ``shards-{000..099}.tar`` and a folder of nothing but such files are archives, and ``hf:NAME[:SPLIT]`` is a
+            set of Hugging Face, by its name there or by the path of its folder.
         size: side of a square or (height, width) in pixels, each from 8 to 1024; a drawn set's larger at least 16.
         fit: ``crop`` takes the largest centred box of the right aspect ratio, ``stretch`` the whole image.
         channels: 3 for RGB, 1 for grey (colour becomes its luma), None for 1 if every image is grey and 3 otherwise.
@@ -73,10 +83,8 @@ def load(
             or an argument is not allowed.
     """
     if data not in DRAWN:
-        folder = _folder(data)
-        return read_folder(
-            folder, size, fit=fit, channels=channels, strict=strict, transparent=transparent, masks=masks
-        )
+        form = Form(*checked(size, fit, channels), fit, channels, transparent, strict)
+        return read_source(_source(data, masks), form)
     if masks is not None:
         raise InputError(f"masks: {data} is drawn by the program and has no files; expected a folder of images")
     height, width = checked(size, fit, channels)
@@ -84,6 +92,15 @@ def load(
     array = np.stack([resized(Image.fromarray(image), height, width, fit, channels or 3) for image in drawn])
     names = tuple(f"{data}-{i:02d}.png" for i in range(DRAWN_IMAGES))
     return ImageSet(names, torch.from_numpy(array).permute(0, 3, 1, 2))
+
+
+def _source(data: str, masks: str | None = None, most: int | None = None) -> Source:
+    """What a word names; of archives the first ``most`` images, as they have to be read through to list them."""
+    if not data.startswith(PREFIX) and not is_archives(data):
+        return Folder(_folder(data), None if masks is None else Path(masks))
+    if masks is not None:
+        raise InputError(f"masks: {data} is no folder; expected a folder of images, each with a mask")
+    return HubSet(data) if data.startswith(PREFIX) else Archives(data, most)
 
 
 def _folder(data: str) -> Path:

@@ -1,5 +1,6 @@
 """Restoration: what is missing of images, drawn from a run's model given what is seen of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,7 +66,7 @@ class Restoration(NamedTuple):
         }
 
 
-def restore(run: Run, images: Images, *, num_draws: int, seed: int, digests: tuple[str, ...] = ()) -> Restoration:
+def restore(run: Run, images: Images, *, num_draws: int, seed: int, digests: Sequence[str] = ()) -> Restoration:
     """Draws of whole images from a run's model, given what is seen of them.
 
     Args:

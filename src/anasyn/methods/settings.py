@@ -80,7 +80,12 @@ class Scale:
 class Settings:
     """The settings of every method."""
 
-    data: str | None = setting(None, "folder of images, or the name of a set that `anasyn data list` shows", "data")
+    data: str | None = setting(
+        None,
+        "folder of images, FILE.tar, shards-{000..099}.tar, hf:NAME[:SPLIT] of Hugging Face, or the name of a set that "
+        "`anasyn data list` shows",
+        "data",
+    )
     fit: Literal["crop", "stretch"] = setting(
         "crop", "how an image is brought to the size: its centre is cut out, or all of it is resized", "data"
     )

@@ -33,7 +33,7 @@ __all__ = ["Run"]
 log = logging.getLogger(__name__)
 
 # What a process that is killed at the beginning of a run may leave in its directory.
-LEFT_BEHIND = {".lock", "data.json", "data.json.partial", "config.json.partial"}
+LEFT_BEHIND = {".lock", *listing.NAMES, *(f"{name}.partial" for name in listing.NAMES), "config.json.partial"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Run:
             "data": {"fingerprint": images.fingerprint, "num_images": len(images)},
             "versions": saved.versions(),
         }
-        listing.write(path / "data.json", images, held_out)
+        listing.write(path, images, held_out)
         # Last, since this file makes the directory a run.
         replace(path / "config.json", json.dumps(config, indent=2) + "\n")
         return cls(path, name, settings)
@@ -162,7 +162,7 @@ class Run:
         run = dataclasses.replace(self, settings=dataclasses.replace(self.settings, batch_size=batch_size))
         run._configure(data={"fingerprint": images.fingerprint, "num_images": now})
         # Last: if the process is killed before, the images still count as changed, and all this is repeated.
-        listing.write(self.path / "data.json", images, held_out)
+        listing.write(self.path, images, held_out)
         return run, changes
 
     def load(self, data: str | None = None) -> ImageSet:
@@ -183,7 +183,7 @@ class Run:
 
     def data(self) -> Listing:
         """The names, digests and classes of the training images, in order."""
-        return listing.read(self.path / "data.json")
+        return listing.read(self.path)
 
     def with_settings(self, asked: Settings, name: str) -> Self:
         """The run with the settings, and of the recipe, that are now asked for; writes them to config.json.
@@ -349,7 +349,7 @@ class Run:
 
     def save_latents(self, z: Tensor) -> None:
         """Writes the inferred latent vectors, (n, d), with the images' names in order."""
-        names = json.dumps(self.data().names)
+        names = json.dumps(list(self.data().names))
         save_file({"z": z.detach().cpu().contiguous()}, self.path / "latents.safetensors", {"names": names})
 
     def latents(self) -> Tensor:

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from .listing import NAMES
+
 __all__ = ["outdate", "remove"]
 
 FIGURES = (
@@ -29,7 +31,7 @@ def remove(path: Path) -> None:
     # config.json last, so that an interrupted deletion leaves a directory that still counts as a run.
     outdate(path)
     figures = [f"figures/{figure}" for figure in FIGURES]
-    for name in (*figures, "latents.safetensors", "data.json", "metrics.jsonl", "config.json"):
+    for name in (*figures, "latents.safetensors", *NAMES, "metrics.jsonl", "config.json"):
         (path / name).unlink(missing_ok=True)
     for folder in (path / "checkpoints", path / "figures"):
         if folder.is_dir() and not any(folder.iterdir()):
