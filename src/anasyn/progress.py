@@ -44,9 +44,10 @@ def steps(done: Iterable[Step], total: int, what: str) -> Iterator[Step]:
     """Yields the results of ``total`` steps as they are done; shows a bar, or a line every few seconds."""
     if sys.stderr.isatty():
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import track
 
-        yield from track(done, description=what, total=total, console=Console(stderr=True), transient=True)
+        yield from track(done, description=escape(what), total=total, console=Console(stderr=True), transient=True)
         return
     count = counter(what)
     for number, step in enumerate(done, 1):

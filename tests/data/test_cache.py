@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from anasyn.data import ImageSet, building, cache, read_folder, reading, spread
+from anasyn.data.folders import Folder
 from anasyn.data.rowfile import RowFile
 from anasyn.data.source import Form, Rows, Source
 from anasyn.errors import InputError
@@ -435,13 +436,15 @@ def test_a_journal_ahead_of_the_disk_would_be_noticed(
         test_what_the_journal_names_is_on_the_disk(tmp_path, own_cache)
 
 
-def test_two_processes_build_one_cache_once(tmp_path: Path, own_cache: Path) -> None:
-    folder = many(tmp_path, 60)
-    with child(folder, 0.1) as first, child(folder, 0.1) as second:
-        outcomes = [process.communicate(timeout=120) for process in (first, second)]
-    images = in_memory(folder)
-    assert [out for out, _ in outcomes] == [f"60 {images.fingerprint}\n"] * 2
-    assert {err for _, err in outcomes} == {"", f"waiting for another process, which is caching {folder}\n"}
+def test_a_second_process_waits_for_the_first_and_uses_its_cache(folder: Path, own_cache: Path) -> None:
+    source, form = Folder(folder), Form(12, 12)
+    entry = own_cache / building.key_of(source, form, 3)
+    with child(folder, 1000) as process:  # it would take hours to decode them itself
+        with cache.locked(entry):
+            assert process.stderr.readline() == f"waiting for another process, which is caching {folder}\n"
+            building._Building(entry, source, form, {}).run()
+        outcome = process.communicate(timeout=120)
+    assert outcome == (f"7 {in_memory(folder).fingerprint}\n", "")
 
 
 def test_a_cache_that_is_being_built_is_not_deleted(folder: Path, own_cache: Path) -> None:

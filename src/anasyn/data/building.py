@@ -9,9 +9,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -74,36 +75,42 @@ class _Building:
         self.folder, self.source, self.form, self.about = folder, source, form, about
         self.num, self.lock = len(source), threading.Lock()
         self.skipped: dict[int, str] = {}
-        done = self._done() if (folder / JOURNAL).exists() else None
-        if done is None:
+        source.name(0)  # which lists the images, before several threads ask for one
+        self.done = self._done()
+        if not self.done:
             for file in folder.iterdir():
                 if file.name != cache.LOCK:
                     file.unlink()
             _write(folder / cache.PARTIAL, about)
-        self.pixels = self._file("pixels", form.row, new=done is None)
-        self.masks = self._file("masks", (1, *form.row[:2]), "bool", new=done is None)
-        self.records = self._file("records", (33,), new=done is None)  # an image's digest and its state
-        (folder / JOURNAL).touch()
-        self.done = done or set()
+            for each in self._files(RowFile.create):
+                if each.path.name != "masks.safetensors":  # of which no page is written unless pixels are hidden
+                    each.reserve()
+        self.pixels, self.masks, self.records = self._files(partial(RowFile, writable=True))
 
-    def _file(self, name: str, row: tuple[int, ...], dtype: str = "uint8", *, new: bool) -> RowFile:
-        path, shape = self.folder / f"{name}.safetensors", (self.num, *row)
-        if new:
-            return RowFile.create(path, name, shape, dtype, full=dtype == "uint8")
-        return RowFile(path, name, shape, dtype, writable=True)
+    def _files(self, opened: Callable[..., RowFile]) -> list[RowFile]:
+        """Of the images' pixels, their masks, and their digests and states."""
+        rows = {"pixels": self.form.row, "masks": (1, *self.form.row[:2]), "records": (33,)}
+        types = {"masks": "bool"}
+        return [
+            opened(self.folder / f"{name}.safetensors", name, (self.num, *row), types.get(name, "uint8"))
+            for name, row in rows.items()
+        ]
 
     def _done(self) -> set[int]:
         """The first images of the chunks that are done; what a killed process has left of a line is removed."""
-        done, length = set(), 0
-        with (self.folder / JOURNAL).open("rb+") as journal:
-            for line in journal:
-                if not line.endswith(b"\n"):
-                    break
-                chunk = json.loads(line)
-                done.add(chunk["first"])
-                self.skipped |= {int(index): fault for index, fault in chunk["skipped"].items()}
-                length += len(line)
-            journal.truncate(length)
+        done, length = set[int](), 0
+        try:
+            if any(file.fault() for file in self._files(RowFile)):
+                return set()
+            with (self.folder / JOURNAL).open("rb+") as journal, suppress(ValueError):
+                for line in journal:
+                    chunk = json.loads(line if line.endswith(b"\n") else b"")
+                    done.add(chunk["first"])
+                    self.skipped |= {int(index): fault for index, fault in chunk["skipped"].items()}
+                    length += len(line)
+        except FileNotFoundError:
+            return set()
+        os.truncate(self.folder / JOURNAL, length)
         return done
 
     def run(self) -> None:
@@ -172,6 +179,7 @@ class _Building:
         """A file of the first channel alone, all images being grey; their digests are replaced."""
         path, shape = self.folder / "grey.safetensors", (*self.pixels.shape[:3], 1)
         grey = RowFile.create(path, "pixels", shape)
+        grey.reserve()
         for first in range(0, self.num, CHUNK_IMAGES):
             places = np.arange(first, min(first + CHUNK_IMAGES, self.num))
             rows, masks = np.ascontiguousarray(self.pixels.read(places)[..., :1]), self.masks.read(places)

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ def find(key: str) -> ImageSet | None:
         for each in (rows, seen):
             if each is not None and (fault := each.fault()):
                 raise ValueError(fault)
-        os.utime(folder / MANIFEST)  # when it was last used
+        with suppress(PermissionError):
+            os.utime(folder / MANIFEST)  # when it was last used
     except (ValueError, KeyError, TypeError, SafetensorError, FileNotFoundError) as cause:
         raise damaged(folder, str(cause)) from cause
     stored = StoredPixels(folder, rows, seen, index, tuple(about["classes"]), index.pop("places"))

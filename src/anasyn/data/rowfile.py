@@ -4,6 +4,7 @@ import json
 import os
 import weakref
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -42,21 +43,23 @@ class RowFile:
         weakref.finalize(self, os.close, self.descriptor)
 
     @classmethod
-    def create(
-        cls, path: Path, name: str, shape: Sequence[int], dtype: str = "uint8", *, full: bool = True
-    ) -> "RowFile":
-        """Makes a file of zeros, whose space on the disk is taken at once if ``full``; OSError if there is none."""
+    def create(cls, path: Path, name: str, shape: Sequence[int], dtype: str = "uint8") -> "RowFile":
+        """Makes a file of zeros, which take no space on the disk before they are written to."""
         path.write_bytes(b"")
         file = cls(path, name, shape, dtype, writable=True)
-        try:
-            if full and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.descriptor, 0, file.size)
-            os.truncate(file.descriptor, file.size)
-        except OSError as error:
-            os.truncate(file.descriptor, 0)  # the space that was taken is given back
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        os.truncate(file.descriptor, file.size)
         file._write(file.header, 0)
         return file
+
+    def reserve(self) -> None:
+        """Takes the file's space on the disk; raises OSError if there is not as much."""
+        if not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            os.posix_fallocate(self.descriptor, 0, self.size)
+        except OSError:
+            os.truncate(self.descriptor, 0)  # what was taken is given back
+            raise
 
     def fault(self) -> str:
         """What is wrong with the length or the header of the file; empty if nothing is."""
@@ -73,8 +76,8 @@ class RowFile:
             EOFError: the file is shorter.
         """
         found = np.empty((len(places), self.row_bytes), dtype=np.uint8)
-        breaks = (np.flatnonzero(np.diff(places) != 1) + 1).tolist()
-        for first, last in zip([0, *breaks], [*breaks, len(places)], strict=True):
+        starts = np.flatnonzero(np.diff(places, prepend=-2) != 1).tolist()
+        for first, last in pairwise([*starts, len(places)]):
             rows, offset = found[first:last].reshape(-1), len(self.header) + int(places[first]) * self.row_bytes
             while len(rows):
                 done = os.preadv(self.descriptor, [rows.data], offset)

@@ -96,7 +96,7 @@ def load(
 
 def _source(data: str, masks: str | None = None, most: int | None = None) -> Source:
     """What a word names; of archives the first ``most`` images, as they have to be read through to list them."""
-    if not data.startswith(PREFIX) and not is_archives(data):
+    if data in PHOTOGRAPHS or not (data.startswith(PREFIX) or is_archives(data)):
         return Folder(_folder(data), None if masks is None else Path(masks))
     if masks is not None:
         raise InputError(f"masks: {data} is no folder; expected a folder of images, each with a mask")
