@@ -5,9 +5,9 @@ BIN := .venv/bin
 EXTRAS ?= dev
 FUZZ_SECONDS ?= 60
 WORKERS ?= 2
-QUICK := -n $(WORKERS) --dist loadfile -m "not statistics and not crash and not storm"
+QUICK := -n $(WORKERS) --dist loadfile -m "not statistics and not crash and not storm and not distributed"
 
-.PHONY: demo test test-latest test-statistics test-crash test-storm fuzz lint types bench install clean
+.PHONY: demo test test-latest test-statistics test-crash test-storm test-distributed fuzz lint types bench install clean
 
 demo: install
 	$(BIN)/anasyn learn drawn-cats
@@ -36,6 +36,9 @@ test-crash: install
 
 test-storm: install
 	$(BIN)/python -m pytest -n $(WORKERS) -m storm -rP
+
+test-distributed: install
+	$(BIN)/python -m pytest -m distributed
 
 # What a stranger's bytes can do to the readers; new inputs and crashes go to build/fuzz.
 fuzz: install

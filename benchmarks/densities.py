@@ -14,7 +14,7 @@ from torch import Tensor
 
 import timing
 from anasyn import mcmc
-from anasyn.cli.learn import tune_malloc
+from anasyn.cli.learn import reused_memory
 from timing import Row
 
 try:
@@ -42,7 +42,7 @@ def rows(fast: bool) -> Iterator[Row]:
     for peer, there in {"torchebm": LangevinDynamics, "blackjax": blackjax}.items():
         if there is None:
             timing.missing(peer)
-    tune_malloc()
+    reused_memory().__enter__()
     names = ("N(0, I₂)",) if fast else tuple(densities())
     for density in names:
         for kernel in ("MALA",) if fast else KERNELS:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import timing
 from anasyn import mcmc
-from anasyn.cli.learn import tune_malloc
+from anasyn.cli.learn import reused_memory
 from anasyn.models import Descriptor, Generator, networks
 from anasyn.processor import frozen
 from anasyn.run import has_bfloat16
@@ -46,7 +46,7 @@ def rows(fast: bool) -> Iterator[Row]:
         timing.missing("torchebm")
     if not has_bfloat16(torch.device("cpu")):
         print("this processor has no bfloat16: the rows show the cost of emulating it")
-    tune_malloc()
+    reused_memory().__enter__()
     repeats = 1 if fast else 9
     for num_chains in (7,) if fast else (7, 64):
         name, targets = f"egret descriptor, {num_chains} chains", {p: TARGETS[num_chains, p] for p in PRECISIONS}

@@ -59,7 +59,9 @@ def child(arguments: list[str]) -> tuple[str, float, float]:
 def main(name: str, rows: Callable[[bool], Iterable[Row]], described: str | None) -> None:
     """Prints a benchmark's rows as they are measured and saves them in ``results/<name>.json``."""
     options = argparse.ArgumentParser(description=described, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--fast", action="store_true", help="one repetition of the smallest case, to see that it runs")
+    options.add_argument(
+        "--fast", "--small", action="store_true", help="one repetition of the smallest case, to see that it runs"
+    )
     options.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")
     arguments = options.parse_args()
     kept: list[dict[str, Any]] = []

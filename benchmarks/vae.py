@@ -182,8 +182,7 @@ def learn_vae(
     """
     import torch
 
-    from anasyn.learning import LearnedNoise
-    from anasyn.learning.driver import batches
+    from anasyn.learning import LearnedNoise, Shard, batches
     from anasyn.models import floats, observed
     from anasyn.rng import derive, standard_normal
 
@@ -192,7 +191,7 @@ def learn_vae(
     noise = LearnedNoise(settings.sigma_floor)
     noise.allocate(len(held_out), decoder, observed(floats(held_out[:1])).values)
     assert settings.batch_size is not None
-    order = batches(len(training), settings.batch_size, settings.seed)
+    order = batches(Shard.own(len(training), settings.batch_size), settings.seed)
     parts = math.ceil(len(training) / settings.batch_size)
     validation = itertools.cycle(torch.arange(len(held_out)).tensor_split(parts))
     rng = derive(settings.seed, "auto-encoder")

@@ -14,12 +14,14 @@ PACKAGE = Path(anasyn.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # log-density ← mcmc, models ← learning ← methods, recipes ← run ← evaluation ← diagnostics ← report ← cli.
-# Errors, rng, data and the processor stand beside; mcmc and models do not know each other.
-BESIDE = {"errors", "rng", "data"}
+# Errors, rng, ranks, memory, data and the processor stand beside; mcmc and models do not know each other.
+BESIDE = {"errors", "rng", "ranks", "memory", "data"}
 LEARNING = BESIDE | {"mcmc", "models", "processor"}
 MAY_IMPORT = {
     "errors": set(),
     "rng": set(),
+    "ranks": set(),
+    "memory": set(),
     "data": {"errors", "rng", "progress"},  # progress knows what is learned by its type alone
     "processor": set(),
     "mcmc": BESIDE,

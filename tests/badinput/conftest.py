@@ -1,5 +1,6 @@
 """What every table of bad input needs: a good folder, and finished runs."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def finished(model: str, data: Path, path: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         without_figures(patch)
         patch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        patch.setattr("anasyn.run.session.SHARE", math.inf)
         assert main(["learn", model, "--data", str(data), "--out", str(path), *map(str, SMALL)]) == 0
     return path
 

@@ -23,7 +23,8 @@ from ..commands import Command, one_line, refused, tree
 from .small import SMALL
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-FILES = (TENSORS, STATE, MANIFEST)
+IMAGES, CHAINS = "images-000-00000.safetensors", "images.chains.positions"
+FILES = (TENSORS, IMAGES, STATE, MANIFEST)
 WEIGHT = "model.network.0.weight"
 NEWEST, BEFORE = "00000002", "00000001"
 
@@ -70,19 +71,19 @@ def sealed(damage: Damage) -> Damage:
 
     def damage_and_seal(folder: Path) -> None:
         damage(folder)
-        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (TENSORS, STATE)}
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (TENSORS, IMAGES, STATE)}
         (folder / MANIFEST).write_text(json.dumps(digests))
 
     return damage_and_seal
 
 
-def tensors(change: Callable[[dict[str, Tensor]], object]) -> Damage:
+def tensors(change: Callable[[dict[str, Tensor]], object], file: str = TENSORS) -> Damage:
     """Other tensors, in a file that is a good one."""
 
     def damage(folder: Path) -> None:
-        content = load((folder / TENSORS).read_bytes())
+        content = load((folder / file).read_bytes())
         change(content)
-        (folder / TENSORS).write_bytes(save(content))
+        (folder / file).write_bytes(save(content))
 
     return sealed(damage)
 
@@ -178,7 +179,7 @@ CASES: dict[str, tuple[Damage, str]] = {
             bytes(999),
         )
     },
-    "a manifest of 8 KiB": (lambda folder: os.truncate(folder / MANIFEST, 2**13), "8192 bytes, at most"),
+    "a manifest of 8 MiB": (lambda folder: os.truncate(folder / MANIFEST, 2**23), "8388608 bytes, at most"),
     "the other checkpoint's tensors": (lambda folder: shutil.copy(folder.parent / BEFORE / TENSORS, folder), "SHA-256"),
     "a pickle renamed": (raw(TENSORS, pickle.dumps(Bomb())), TENSORS),
     "a pickle of torch renamed": (raw(TENSORS, torch_pickle()), TENSORS),
@@ -199,7 +200,7 @@ CASES: dict[str, tuple[Damage, str]] = {
         TENSORS,
     ),
     "two tensors in one place": (
-        header(lambda table: table[WEIGHT].update(data_offsets=table["chains.step_sizes"]["data_offsets"])),
+        header(lambda table: table[WEIGHT].update(data_offsets=table["model.sigma"]["data_offsets"])),
         TENSORS,
     ),
     "a tensor of 2^62 numbers": (header(lambda table: table[WEIGHT].update(shape=[2**31, 2**31])), TENSORS),
@@ -228,8 +229,30 @@ CASES: dict[str, tuple[Damage, str]] = {
     "a weight that is NaN": (with_value(float("nan")), f"tensor {WEIGHT} is not finite"),
     "a weight that is infinite": (with_value(float("-inf")), f"tensor {WEIGHT} is not finite"),
     "a chain that is NaN": (
-        tensors(lambda content: content["chains.positions"].fill_(float("nan"))),
-        "tensor chains.positions is not finite",
+        tensors(lambda content: content[CHAINS].fill_(float("nan")), IMAGES),
+        f"tensor {CHAINS} is not finite",
+    ),
+    "a chain too few": (
+        tensors(lambda content: content.update({name: x[1:].clone() for name, x in content.items()}), IMAGES),
+        "expected every image of this process once",
+    ),
+    "a chain twice": (
+        tensors(lambda content: content["images.place"].fill_(0), IMAGES),
+        "expected every image of this process once",
+    ),
+    "a chain of an image that is not there": (
+        tensors(lambda content: content["images.place"].add_(2**40), IMAGES),
+        "expected every image of this process once",
+    ),
+    "chains of another length": (
+        tensors(lambda content: content.update({CHAINS: content[CHAINS][:, :-1].contiguous()}), IMAGES),
+        f"tensor {CHAINS}: expected F32",
+    ),
+    "a manifest of a file elsewhere": (
+        lambda folder: (folder / MANIFEST).write_text(
+            json.dumps(json.loads((folder / MANIFEST).read_text()) | {"../../config.json": ""})
+        ),
+        "is no file of a checkpoint",
     ),
     **{
         f"a state of {content[:9]!r}": (raw(STATE, content), NEWEST)
@@ -262,10 +285,8 @@ CASES: dict[str, tuple[Damage, str]] = {
         for name in ("guard", "data")
         for value in (None, 7, [], {}, "x")
     },
-    "a state of images without digests": (state(lambda content: content["data"].update(digests=None)), NEWEST),
-    "a state of more images than chains": (state(lambda content: content["data"]["digests"].append("x")), NEWEST),
-    "a state whose digests are numbers": (state(lambda content: content["data"].update(digests=[1, 2, 3])), NEWEST),
-    "a state whose digests are lists": (state(lambda content: content["data"].update(digests=[[], [], []])), NEWEST),
+    "a state of unknown images": (state(lambda content: content.update(data=None)), NEWEST),
+    "a state whose images are a list": (state(lambda content: content.update(data=[1, 2, 3])), NEWEST),
 }
 
 

@@ -46,7 +46,8 @@ def test_by_default_a_tenth_of_many_images_is_held_out(learned: Path) -> None:
     assert sigmas[0] == 0.3
     assert sigmas[-1] != 0.3
     learner = run.learned()
-    assert len(learner.kept()["held_out.positions"]) == len(learner.kept()["noise.residuals"]) == 11
+    _, kept = learner.kept_of_images()
+    assert len(kept["held_out.positions"]) == len(kept["noise.residuals"]) == 11
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(learned: Path, many: Path, command: Command, no_figures: None) -> None:
@@ -77,7 +78,7 @@ def test_changed_held_out_images_are_noticed(
     after = Run.open(learned)
     assert after.saved_iteration() == 6
     chains = after.learned()
-    assert len(chains.kept()["held_out.positions"]) == 11  # of 109; one was a training image before
+    assert len(chains.kept_of_images()[1]["held_out.positions"]) == 11  # of 109; one was a training image before
     assert len(chains.chains.state_dict()["positions"]) == 98
 
 

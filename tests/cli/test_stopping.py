@@ -1,6 +1,7 @@
 """A run that is interrupted, killed or diverges: what it leaves, and that it ends as if nothing had happened."""
 
 import json
+import math
 import shutil
 import signal
 from collections.abc import Callable
@@ -90,6 +91,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        patch.setattr("anasyn.run.session.SHARE", math.inf)
         patch.setattr(metrics, "append", append_and_die)
         with pytest.raises(Killed):
             command(*learn, tmp_path / "parts")

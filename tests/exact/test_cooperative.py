@@ -116,7 +116,9 @@ def test_only_the_descriptor_sees_the_images(monkeypatch: pytest.MonkeyPatch) ->
     """Taught by the images, with their own recalled z, the generator would reach the same covariance without it."""
     check_only_the_descriptor_sees_the_images()
     plant(
-        monkeypatch, STEP, {"z, revised)": "z, images)", "recalled.position) - revised": "recalled.position) - images"}
+        monkeypatch,
+        STEP,
+        {"given=(revised,)": "given=(images,)", "recalled.position) - revised": "recalled.position) - images"},
     )
     with pytest.raises(AssertionError):
         check_only_the_descriptor_sees_the_images()

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from torch import Tensor, nn
 
 from anasyn import GeneratorLearner, mcmc
-from anasyn.learning.driver import batches
+from anasyn.learning import Shard, batches
 from anasyn.models import Generator
 from anasyn.rng import derive
 
@@ -203,7 +203,7 @@ def learned(
     optimizer = torch.optim.SGD(model.parameters(), lr=rate * sigma**2)
     learner = GeneratorLearner(model, kernel=kernel, num_steps=num_steps, optimizer=optimizer)
     learner.begin(images, n, rng=derive(seed, "chains"))
-    order = batches(n, batch_size or n, seed)
+    order = batches(Shard.own(n, batch_size or n), seed)
     norms = []
     for t in range(num_iterations):
         index = next(order) if shuffled else torch.arange(n)

@@ -106,7 +106,7 @@ def test_learning_from_what_is_seen_reaches_the_maximum_likelihood():
     [
         ("anasyn.models.observation:Mask.__call__", {"images * self.mask.to(images.dtype)": "images"}),
         (
-            "anasyn.learning.noise:LearnedNoise.update",
+            "anasyn.learning.noise:LearnedNoise.keep",
             {"squares / self.num_seen[index]": "squares / squares.new_tensor(8.0)"},
         ),
         ("anasyn.models.generator:Generator.squares", {".sum(tuple(range(1, residuals.dim())))": ".mean(1)"}),

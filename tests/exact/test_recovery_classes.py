@@ -105,7 +105,7 @@ def check_learning() -> None:
     zero = Quadratics(torch.zeros(1, 2, 2, 2, dtype=FLOAT), torch.zeros(1, 2, 2, dtype=FLOAT))
     model = DescriptorLadder(zero, Ladder(NOISE[:2]))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, betas=(0.5, 0.999))
-    learner = RecoveryLearner(model, kernel=FixedMALA(1.0), num_steps=10, optimizer=optimizer, labels=labels)
+    learner = RecoveryLearner(model, kernel=FixedMALA(1.0), num_steps=25, optimizer=optimizer, labels=labels)
     for _ in learn(learner, data, num_iterations=250, batch_size=500):
         pass
     assert learner.classes == ("a", "b")

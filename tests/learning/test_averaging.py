@@ -61,7 +61,7 @@ class Descent:
     def begin(self, images, num_images, num_held_out=0, *, rng) -> None:
         self.chains.allocate(num_images, 1.0, images, rng)
 
-    def prepare(self, images, held_out) -> None:
+    def prepare(self, images, held_out, *, whole) -> None:
         pass
 
     def step(self, index, images, *, rng, watch) -> Record:
@@ -72,7 +72,7 @@ class Descent:
         loss = self.loss(self.model.weight).sum()
         loss.backward()
         record = Record.of(loss=loss, acceptance_rate=torch.ones(()), step_size=torch.ones(()))
-        watch(record)
+        record = watch(record)
         self.optimizer.step()
         self.model.steps += 1
         return record
@@ -82,6 +82,9 @@ class Descent:
 
     def kept(self) -> dict[str, Tensor]:
         return {}
+
+    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {}, {}
 
     def limits(self, images) -> dict[str, float]:
         return {}
@@ -204,7 +207,7 @@ def test_a_rollback_restores_the_average():
 
 
 def test_an_average_that_is_not_rolled_back_is_caught(monkeypatch):
-    edits = {"tensor.copy_(tensors[name])": "name.endswith('average') or tensor.copy_(tensors[name])"}
+    edits = {"part.copy_(source)": "name.endswith('average') or part.copy_(source)"}
     plant(monkeypatch, "anasyn.learning.state:restore", edits)
     with pytest.raises(AssertionError):
         check_rollback()

@@ -65,8 +65,8 @@ def test_held_out_images_determine_the_noise():
     ("where", "edits", "check"),
     [
         ("noise:LearnedNoise.update", {".sqrt()": ""}, check_maximum),
-        ("noise:LearnedNoise.update", {"squares / self.num_seen[index]": "squares"}, check_maximum),
-        ("generator:GeneratorLearner.step", {"and not len(self.held_out.positions)": ""}, check_held_out),
+        ("noise:LearnedNoise.keep", {"squares / self.num_seen[index]": "squares"}, check_maximum),
+        ("generator:GeneratorLearner.step", {"and not self.holds_out": ""}, check_held_out),
     ],
     ids=["σ² for σ", "sum for mean", "training images for held-out ones"],
 )

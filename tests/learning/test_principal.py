@@ -5,7 +5,8 @@ import torch
 
 from anasyn import GeneratorLearner, learn
 from anasyn.data.drawn import draw_cats, drawn_factors
-from anasyn.learning import principal_scores
+from anasyn.learning import principal_components
+from anasyn.learning import principal_scores as scores_on
 from anasyn.models import Generator, networks
 
 CATS, OTHERS = draw_cats(drawn_factors(40), 32), draw_cats(drawn_factors(6, seed=9), 32)
@@ -14,6 +15,14 @@ CATS, OTHERS = draw_cats(drawn_factors(40), 32), draw_cats(drawn_factors(6, seed
 def learner_of(start: str, d: int = 3) -> GeneratorLearner:
     torch.manual_seed(0)
     return GeneratorLearner(Generator(networks.deconv(d, 32, (8, 8)), d, 0.3), start=start)
+
+
+def principal_scores(images, others, num: int):
+    """The scores of the images, and those of others, on the images' components."""
+    components = principal_components(images, num)
+    return tuple(
+        torch.cat([components[1].new_empty(0, len(components[2])), *scores_on(x, components)]) for x in (images, others)
+    )
 
 
 def test_scores_are_standardised_and_belong_to_their_images():
@@ -46,7 +55,7 @@ def test_chains_start_there_and_elsewhere_at_draws_from_the_prior(d):
     k = scores.shape[1]
     learner.begin(torch.zeros(1, 3, 32, 32), 40, 6, rng=torch.Generator().manual_seed(0))
     drawn = learner.chains.positions.clone()
-    learner.prepare(CATS, OTHERS)
+    learner.prepare(CATS, OTHERS, whole=CATS)
     torch.testing.assert_close(learner.chains.positions[:, :k], scores.float())
     torch.testing.assert_close(learner.held_out.positions[:, :k], others.float())
     assert torch.equal(learner.chains.positions[:, k:], drawn[:, k:])

@@ -134,6 +134,7 @@ def test_tensors_have_a_name_each_from_the_start(make):
     names |= {f"model.{name}" for name in learner.model.state_dict()}
     names |= {f"chains.{name}" for name in learner.chains.state_dict()}
     names |= learner.kept().keys()
+    names |= {name for kept in learner.kept_of_images() for name in kept}
     assert tensors_of(learner).keys() == names
     list(islice(learn(learner, IMAGES, **OPTIONS), 1))
     assert tensors_of(learner).keys() == names

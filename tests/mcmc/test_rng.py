@@ -1,9 +1,21 @@
-"""Random numbers follow from (seed, purpose, iteration, process) alone."""
+"""Random numbers follow from (seed, purpose, iteration) alone, and those of a row from its image."""
 
 import pytest
 import torch
+from scipy import stats
 
-from anasyn.rng import derive, standard_normal
+from anasyn.rng import (
+    Streams,
+    counted_normal,
+    counted_uniform,
+    derive,
+    repeated,
+    rows_of,
+    standard_normal,
+    streams,
+    uniform,
+    unrelated,
+)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -11,7 +23,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def test_each_part_of_the_key_makes_another_stream():
-    keys = [(s, p, i, r) for s in (0, 1, 11) for p in ("order", "chains") for i in (0, 1, 11) for r in (0, 1)]
+    keys = [(s, p, i) for s in (0, 1, 11) for p in ("order", "chains") for i in (0, 1, 11)]
     heads = {tuple(torch.randint(2**62, (4,), generator=derive(*key)).tolist()) for key in keys}
     assert len(heads) == len(keys)
     assert torch.equal(torch.rand(5, generator=derive(3, "x", 2)), torch.rand(5, generator=derive(3, "x", 2)))
@@ -62,3 +74,66 @@ def test_noise_is_standard_normal_everywhere(channels_last):
 def test_an_expanded_tensor_has_noise_of_its_own_for_each_place():
     like = torch.zeros(1, 1).expand(4, 6)
     assert standard_normal(like, rng()).unique().numel() == 24
+
+
+# ---- a stream for each row
+
+DRAWS = {
+    "PyTorch's generators": (standard_normal, uniform),
+    "SplitMix64": (lambda like, rng: counted_normal(like, rng).view(like.shape), counted_uniform),
+}
+
+
+def by_rows(seed: int = 0, purpose: str = "x", iteration: int = 0, rows: int = 64) -> Streams:
+    return streams(seed, purpose, iteration, torch.arange(rows))
+
+
+@pytest.mark.parametrize("draws", DRAWS.values(), ids=DRAWS.keys())
+def test_rows_are_standard_normal_and_uniform_and_independent(draws):
+    normal, flat = draws
+    rng, like = by_rows(), torch.empty(64, 3, 20, 50)
+    first, second = (normal(like, rng).flatten(1) for _ in range(2))
+    for x in (first, second):
+        assert stats.kstest(x.flatten().numpy(), "norm").pvalue > 1e-3
+        assert (torch.corrcoef(x) - torch.eye(64)).abs().max() < 5 / 3000**0.5
+    assert abs(float((first * second).mean())) < 5 / first.numel() ** 0.5  # from one call to the next
+    numbers = flat(torch.empty(64, 3000), rng)
+    assert stats.kstest(numbers.flatten().numpy(), "uniform").pvalue > 1e-3
+    assert (numbers >= 0).all()
+    assert (numbers < 1).all()
+    of_rows = flat(torch.empty(20_000), by_rows(rows=20_000))  # one number of each
+    assert stats.kstest(of_rows.numpy(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("draws", DRAWS.values(), ids=DRAWS.keys())
+def test_a_row_s_numbers_do_not_depend_on_the_other_rows(draws):
+    like, chosen = torch.empty(64, 7), torch.tensor([40, 3, 9])
+    for draw in draws:
+        whole, some = by_rows(), streams(0, "x", 0, chosen)
+        for _ in range(2):
+            assert torch.equal(draw(like, whole)[chosen], draw(like[:3], some))
+        assert torch.equal(draw(like[:3], rows_of(by_rows(), chosen)), draw(like[:3], streams(0, "x", 0, chosen)))
+
+
+def test_each_part_of_a_stream_s_key_makes_another_stream():
+    keys = [(s, p, i) for s in (0, 1, 11) for p in ("order", "chains") for i in (0, 1, 11)]
+    heads = [tuple(by_rows(*key).keys.tolist()) for key in keys]
+    heads += [tuple(unrelated(by_rows(*key), 64).keys.tolist()) for key in keys]
+    repeats = [tuple(repeated(by_rows(*key), 3).keys.tolist()) for key in keys]
+    every = [key for head in heads + repeats for key in head]
+    assert len(set(every)) == len(every)
+
+
+def test_what_belongs_to_no_row_is_the_same_whichever_rows_there_are():
+    one, other = (unrelated(streams(0, "x", 0, torch.tensor(rows)), 5) for rows in ([1, 2], [7]))
+    assert torch.equal(one.keys, other.keys)
+
+
+def test_another_number_of_rows_is_refused():
+    with pytest.raises(ValueError, match=r"expected an array of 64 rows, got one of shape \(32, 2\)"):
+        standard_normal(torch.empty(32, 2), by_rows())
+
+
+def test_a_generator_for_all_rows_stays_itself():
+    generator = rng()
+    assert rows_of(generator, slice(3)) is repeated(generator, 3) is unrelated(generator, 3) is generator

@@ -53,7 +53,7 @@ class PPCALearner:
     def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
         self.chains.allocate(num_images, 1.0, like=images, rng=rng)
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
         pass
 
     @torch.no_grad()
@@ -74,7 +74,7 @@ class PPCALearner:
             step_size=nothing,
             mse=squares.mean(),
         )
-        watch(record)
+        record = watch(record)
 
         # M step
         b.copy_(y.mean(0))
@@ -87,6 +87,9 @@ class PPCALearner:
 
     def kept(self) -> dict[str, Tensor]:
         return {}
+
+    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {}, {}
 
     def limits(self, images: Tensor) -> dict[str, float]:
         return {}

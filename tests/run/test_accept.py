@@ -119,7 +119,7 @@ def test_chains_that_images_use_in_turn_stay_when_the_images_change(
 ) -> None:
     monkeypatch.setattr("anasyn.methods.descriptor.MOST_VALUES", 0)
     monkeypatch.setattr("anasyn.methods.descriptor.FEWEST_CHAINS", 4)
-    assert learn(["descriptor", "--reference=fitted", "--chains-per-image=1"], data, 3) == 0
+    assert learn(["descriptor", "--reference=fitted", "--chains-per-image=1", "--batch-size=2"], data, 3) == 0
     before = Run.open(data.parent / "run")
     chains = before.learned().chains.state_dict()
     change(data)
@@ -127,4 +127,4 @@ def test_chains_that_images_use_in_turn_stay_when_the_images_change(
     for name, tensor in run.learned().chains.state_dict().items():
         assert len(tensor) == 4  # of six images
         assert torch.equal(tensor, chains[name])
-    assert learn(["descriptor", "--reference=fitted", "--chains-per-image=1"], data, 5) == 0
+    assert learn(["descriptor", "--reference=fitted", "--chains-per-image=1", "--batch-size=2"], data, 5) == 0

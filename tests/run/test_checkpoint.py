@@ -169,8 +169,8 @@ def test_a_manifest_that_is_none_is_named(content: str, tmp_path: Path) -> None:
 
 def test_a_manifest_out_of_proportion_is_not_read(tmp_path: Path) -> None:
     path = written(tmp_path)
-    (path / "manifest.json").write_text("{" + " " * 4096 + "}")
-    with pytest.raises(InputError, match=r"manifest\.json: 4098 bytes, at most 4096 are read"):
+    (path / "manifest.json").write_text("{" + " " * 2**22 + "}")
+    with pytest.raises(InputError, match=r"manifest\.json: 4194306 bytes, at most 4194304 are read"):
         checkpoint.read_state(path)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -48,6 +49,7 @@ def learn(run: list[str], out: Path) -> None:
     """What a child process does; it saves so often that more than half of its time is inside a save."""
     torch.set_num_threads(1)
     session.SECONDS_BETWEEN_CHECKPOINTS = 0.05
+    session.SHARE = math.inf
     nothing = SimpleNamespace(write=lambda *_: None)  # the figures are drawn from what is compared here
     anasyn.report.gallery = anasyn.report.html = nothing
     with open(os.devnull, "w") as nowhere:
@@ -63,7 +65,7 @@ def outcome(out: Path) -> dict[str, object]:
     (last,) = sorted((out / "checkpoints").iterdir())[-1:]
     return {
         "last": last.name,
-        "tensors": (last / "tensors.safetensors").read_bytes(),
+        "tensors": {file.name: file.read_bytes() for file in last.glob("*.safetensors")},
         "state": json.loads((last / "state.json").read_text()),
         "metrics": [{name: value for name, value in line.items() if name != "seconds"} for line in metrics],
     }

@@ -1,6 +1,7 @@
 """The run directory: every file of the contract, with its content."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import platform
@@ -17,7 +18,7 @@ import anasyn
 from anasyn.cli import main
 from anasyn.data import read_folder
 from anasyn.errors import InputError
-from anasyn.learning import Divergence, Record, tensors_of
+from anasyn.learning import Divergence, Record, shared_tensors, tensors_of
 from anasyn.methods import GeneratorSettings
 from anasyn.methods.build import build_learner
 from anasyn.methods.generator import GENERATOR
@@ -78,7 +79,8 @@ def run(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.Tem
 def test_the_files_are_those_of_the_contract(run: Run) -> None:
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     expected = {"config.json", "data.json", "metrics.jsonl", "report.html"}
-    expected |= {f"checkpoints/00000004/{name}" for name in ("tensors.safetensors", "state.json", "manifest.json")}
+    files_of_checkpoint = ("tensors.safetensors", "images-000-00000.safetensors", "state.json", "manifest.json")
+    expected |= {f"checkpoints/00000004/{name}" for name in files_of_checkpoint}
     expected |= {f"figures/{name}" for name in FIGURES[run.name]}
     if run.method.infer:
         expected.add("latents.safetensors")
@@ -131,7 +133,11 @@ def test_the_checkpoint_holds_weights_optimiser_and_chains(run: Run) -> None:
     config = json.loads((run.path / "config.json").read_text())
     assert set(state) == {"iteration", "guard", "recipe", "settings", "data", "versions"}
     assert state["iteration"] == 4
-    assert state["data"] == json.loads((run.path / "data.json").read_text())
+    digests = json.loads((run.path / "data.json").read_text())["digests"]
+    assert state["data"] == hashlib.sha256("".join([*digests, "and held out"]).encode()).hexdigest()
+    rows = load_file(folder / "images-000-00000.safetensors")
+    assert rows["images.place"].tolist() == list(range(len(digests)))
+    assert [bytes(digest).hex() for digest in rows["images.digest"].numpy()] == digests
     assert {name: state[name] for name in ("recipe", "settings", "versions")} == {
         name: config[name] for name in ("recipe", "settings", "versions")
     }
@@ -153,9 +159,12 @@ def test_the_checkpoint_holds_weights_optimiser_and_chains(run: Run) -> None:
     assert len([name for name in tensors if name.startswith("optimizer.")]) == 3 * len(weights)
     chains = {f"chains.{name}" for name in learner.chains.state_dict()}
     assert {"chains.step_sizes", *(["chains.positions"] if run.method.infer else [])} <= chains
-    assert chains == {name for name in tensors if name.startswith("chains.")}
+    assert chains == {name.removeprefix("images.") for name in rows if name.startswith("images.chains.")}
     for name, tensor in learner.chains.state_dict().items():
-        assert torch.equal(tensors[f"chains.{name}"], tensor)
+        assert torch.equal(rows[f"images.chains.{name}"], tensor)
+    for kind in ("images.", "held_out."):
+        belong = [name for name in rows if name.startswith(kind) and name not in (f"{kind}place", f"{kind}digest")]
+        tensors |= {name.removeprefix(kind): rows[name] for name in belong}
     fresh = build_learner(run.method, run.settings, torch.device("cpu"))
     # The guard's last good state is that before the first iteration: all of it, the optimiser's at zero.
     good = {name.removeprefix("good."): tensor for name, tensor in tensors.items() if name.startswith("good.")}
@@ -243,7 +252,7 @@ def test_a_run_without_a_guard_keeps_no_good_state(data: Path, tmp_path: Path) -
     assert not guard.active
     assert [record.iteration for record in advance(run, learner, guard, run.images())] == [1, 2, 3]
     names = load_file(run.path / "checkpoints" / "00000003" / "tensors.safetensors").keys()
-    assert names == tensors_of(learner).keys()
+    assert names == shared_tensors(learner).keys()
     again, guard = run.resume()
     assert (again.iteration, guard.active, guard.good) == (3, False, {})
 
@@ -281,6 +290,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
 ) -> None:
     run = begun(tmp_path, data)
     monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    monkeypatch.setattr("anasyn.run.session.SHARE", math.inf)
     for _ in advance(run, *run.resume(), run.images()):
         pass
     assert run.learned().iteration == 3
@@ -304,7 +314,8 @@ def test_other_versions_are_told(data: Path, tmp_path: Path, caplog: pytest.LogC
     content = json.loads(state.read_text())
     content["versions"]["torch"] = "1.0"
     state.write_text(json.dumps(content))
-    manifest = {name: checkpoint._sha256(state.with_name(name)) for name in ("tensors.safetensors", "state.json")}
+    manifest = json.loads(state.with_name("manifest.json").read_text())
+    manifest["state.json"] = checkpoint._sha256(state)
     state.with_name("manifest.json").write_text(json.dumps(manifest))
     assert run.learned().iteration == 3
     (message,) = caplog.messages
@@ -317,13 +328,12 @@ def test_other_versions_are_told(data: Path, tmp_path: Path, caplog: pytest.LogC
     [
         (lambda state: state.pop("guard"), "guard"),
         (lambda state: state.pop("data"), "data"),
-        (lambda state: state["data"].pop("digests"), "digests"),
+        (lambda state: state.update(data={}), "identity"),
         (lambda state: state["guard"].pop("healthy"), "healthy"),
         (lambda state: state["guard"].update(rollbacks="8"), "rollbacks"),
         (lambda state: state["guard"].update(wings=2), "wings"),
         (lambda state: state.update(guard=[]), "list"),
-        (lambda state: state["data"].update(digests=3), "digests"),
-        (lambda state: state["data"]["digests"].append("more"), "tensor chains"),
+        (lambda state: state.update(data=3), "identity"),
     ],
 )
 def test_a_state_that_is_none_of_a_run_is_named(
@@ -337,7 +347,8 @@ def test_a_state_that_is_none_of_a_run_is_named(
     content = json.loads(state.read_text())
     change(content)
     state.write_text(json.dumps(content))
-    manifest = {name: checkpoint._sha256(state.with_name(name)) for name in ("tensors.safetensors", "state.json")}
+    manifest = json.loads(state.with_name("manifest.json").read_text())
+    manifest["state.json"] = checkpoint._sha256(state)
     state.with_name("manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=rf"00000003.*{words}"):
         run.resume()
@@ -346,6 +357,7 @@ def test_a_state_that_is_none_of_a_run_is_named(
 def test_checkpoints_are_written_on_the_way(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begun(tmp_path, data)
     monkeypatch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    monkeypatch.setattr("anasyn.run.session.SHARE", math.inf)
     for record in advance(run, *run.resume(), run.images()):
         assert (run.path / "checkpoints" / f"{record.iteration:08d}").is_dir()
     assert len(list(run.path.glob("checkpoints/*"))) == 2

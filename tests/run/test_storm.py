@@ -101,6 +101,7 @@ def settings(model: str, number: int) -> Settings:
 def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """Learns with settings number ``number`` and checks how it ends; the cause where it stopped."""
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
+    monkeypatch.setattr(session, "SHARE", math.inf)
     recipe = settings(model, number)
     drawn = recipe.read((16, 16), 3)
     images = ImageSet(drawn.names, drawn.pixels, labels=("lion", "tiger") * 8)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -35,6 +36,8 @@ def fail(status: int, message: str) -> int:
 
 def print_message(line: str) -> None:
     """Prints a line to standard error, with control characters escaped, since file names may contain them."""
+    if os.environ.get("TORCHELASTIC_RUN_ID") and os.environ.get("RANK", "0") != "0":
+        return  # the first of several processes speaks for all
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     print(shown, file=sys.stderr, flush=True)
 

@@ -5,15 +5,16 @@ import ctypes
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..methods.settings import GROUPS, Scale, Settings, choices_of, default_size, height_and_width, kinds_of
+from ..progress import show
 from ..recipes import RECIPES, Recipe
-from .console import Parser, fail, parsed, print_message
+from .console import Parser, fail, parsed, positive, print_message
 
 if TYPE_CHECKING:
     from ..data import ImageSet
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, GLIBC_DEFAULT = -1, -3, 2**17  # of malloc.h, and the value of both in bytes
 
 
 def add(commands: Any) -> None:
@@ -40,6 +41,7 @@ def add_recipe(recipes: Any, name: str, recipe: Recipe) -> None:
     sub = recipes.add_parser(name, usage=usage, help=recipe.about, description=description, allow_abbrev=False)
     run = sub.add_argument_group("run")
     run.add_argument("--out", type=Path, metavar="RUN", help=f"directory of the run (runs/{name})")
+    run.add_argument("--devices", type=positive, default=1, metavar="N", help="processes on this machine (1)")
     run.add_argument("--overwrite", action="store_true", help="delete the run that is there and begin again")
     run.add_argument("--accept-new-data", action="store_true", help="resume although the images have changed")
     run.add_argument("--strict", action="store_true", help="refuse unreadable images instead of skipping them")
@@ -80,28 +82,25 @@ def learn_command(arguments: argparse.Namespace) -> int:
     except UnicodeEncodeError as error:  # safetensors cannot read there
         raise InputError(f"{path}: expected a name that is valid UTF-8; choose another --out") from error
 
-    from ..run import locked
+    from .. import ranks
+    from ..run import joined, launch, locked, started
 
-    with locked(path):
+    if arguments.devices > 1 and not started():
+        status, message = launch(sys.argv[1:], arguments.devices)
+        return fail(status, message) if message else status
+    with joined(asked.device), locked(path) if ranks.rank() == 0 else nullcontext():
         return learn_in(path, arguments, asked)
 
 
 def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
-    """Begins or resumes a run in a locked directory."""
+    """Begins or resumes a run in a directory that the first process has locked."""
+    from .. import ranks
     from ..learning import Divergence, averaged
     from ..report.live import Live, is_live
-    from ..run import Run, advance
+    from ..run import advance
 
     inform = (lambda line: None) if arguments.quiet else print_message
-    changes = ""
-    if (path / "config.json").exists() and not arguments.overwrite:
-        run = Run.open(path).with_settings(asked, arguments.recipe)
-        if arguments.accept_new_data:
-            run, changes = run.accept_new_data()
-        images, held_out = run.split_images()
-        inform(f"going on with {path}")
-    else:
-        run, images, held_out = begin(path, arguments.recipe, asked, arguments.strict, arguments.overwrite)
+    run, images, held_out, changes = opened(path, arguments, asked)
     for line in settings_lines(run, asked):
         inform(line)
     if line := hidden_pixels([images, held_out] if held_out else [images]):
@@ -114,44 +113,90 @@ def learn_in(path: Path, arguments: argparse.Namespace, asked: Settings) -> int:
     # The final report is written last; a run that is still learning has none, or a live one.
     if learner.iteration >= run.settings.iterations and report.exists() and not is_live(report) and not changes:
         inform(f"finished at iteration {learner.iteration}; for more, add --iterations N")
-        print(run.path / "figures")
+        if ranks.rank() == 0:
+            print(run.path / "figures")
         return 0
-    log = None
-    if arguments.log:
-        from ..report.loggers import open_log
+    first, alone = ranks.rank() == 0, ranks.count() == 1
+    own = images if alone else images.only(run.shards()[0].places.tolist())
+    log = live = None
+    if first:
+        if arguments.log:
+            from ..report.loggers import open_log
 
-        log = open_log(arguments.log, run, images)
-    run.outdate()
-    live = Live(run, images)
+            log = open_log(arguments.log, run, own)
+        run.outdate()
+        live = Live(run, own)
 
     def on_record(record: "Record") -> None:
         for event in record.events:
             print_message(f"warning: iteration {record.iteration}: {event}")
-        live.update(learner)
+        if live:
+            live.update(learner)
         if log:
             log.update(learner, record)
 
-    tune_malloc()
-    records = advance(run, learner, guard, images, held_out, events=(f"images: {changes}",) if changes else ())
-    try:
-        signal_number = consume(records, run.settings.iterations, on_record, quiet=arguments.quiet)
-    except Divergence as divergence:
-        return diverged(run, divergence)
-    finally:
-        if log:
-            log.close(learner)
-    if signal_number:
+    ranks.limit()
+    events = (f"images: {changes}",) if changes else ()
+    with reused_memory(), stop_signals() as stopped:
+        records = advance(run, learner, guard, images, held_out, events=events, stopped=stopped)
+        try:
+            for record in show(records, run.settings.iterations, quiet=arguments.quiet or not first):
+                on_record(record)
+        except Divergence as divergence:
+            ranks.leave()
+            return diverged(run, divergence) if first else 1
+        finally:
+            if log:
+                log.close(learner)
+    ranks.leave()
+    if stopped:
         print_message(f"stopped and saved at iteration {learner.iteration}; the same command goes on from there")
-        return 128 + signal_number
+        return 128 + stopped[0]
+    if not first:
+        return 0
 
     from ..report import gallery, html
 
     inform("drawing the figures")
+    if not alone:
+        learner, _ = run.resume()  # with the chains of all images
     with averaged(learner):
         gallery.write(run, learner, images)
     html.write([run])
     print(run.path / "figures")
     return 0
+
+
+def opened(
+    path: Path, arguments: argparse.Namespace, asked: Settings
+) -> tuple["Run", "ImageSet", "ImageSet | None", str]:
+    """Begins or resumes a run; returns it, its training images, the held-out ones, and how they have changed.
+
+    The first of several processes does so, and then the others open the run that it has left.
+    """
+    from .. import ranks
+    from ..run import Run
+
+    first, changes = ranks.rank() == 0, ""
+    with ranks.agreed(InputError, OSError):
+        if first and (path / "config.json").exists() and not arguments.overwrite:
+            run = Run.open(path).with_settings(asked, arguments.recipe)
+            if arguments.accept_new_data:
+                run, changes = run.accept_new_data()
+            images, held_out = run.split_images()
+            if not arguments.quiet:
+                print_message(f"going on with {path}")
+        elif first:
+            run, images, held_out = begin(path, arguments.recipe, asked, arguments.strict, arguments.overwrite)
+    with ranks.agreed(InputError, OSError):
+        if not first:
+            run = Run.open(path)
+            images, held_out = run.split_images()
+    with ranks.agreed(InputError):
+        if ranks.count() > 1:
+            run.require_same(images)
+        run.shards()[0].require_images()
+    return run, images, held_out, ranks.together(changes)[0]
 
 
 def diverged(run: "Run", divergence: "Divergence") -> int:
@@ -168,12 +213,21 @@ def diverged(run: "Run", divergence: "Divergence") -> int:
     return fail(1, f"{divergence}; {kept}{advice}")
 
 
-def tune_malloc() -> None:
-    """Makes glibc reuse freed memory in the next step instead of returning it and getting it back page by page."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None  # musl has none
+@contextmanager
+def reused_memory() -> Iterator[None]:
+    """Makes glibc reuse freed memory in the next step, instead of returning it and getting it back page by page."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(library, "mallopt", None)  # musl has none
     if mallopt:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_MMAP_THRESHOLD, 2**30)
+    try:
+        yield
+    finally:
+        if library and mallopt:
+            mallopt(M_TRIM_THRESHOLD, GLIBC_DEFAULT)
+            mallopt(M_MMAP_THRESHOLD, GLIBC_DEFAULT)
+            library.malloc_trim(0)
 
 
 def begin(
@@ -187,7 +241,8 @@ def begin(
     if asked.data is None:
         raise InputError(f"learn {name}: --data is missing; expected a folder of images or a set of `anasyn data list`")
     device = choose_device(asked.device)
-    scale = Scale(0, smaller_side=asked.smaller_side() or 64, has_bfloat16=has_bfloat16(device))
+    side = 64 if asked.size else asked.smaller_side() or 64  # read from many files, and only for the size
+    scale = Scale(0, smaller_side=side, has_bfloat16=has_bfloat16(device))
     size = asked.size or default_size(scale)
     channels = None if asked.channels == "auto" else int(asked.channels)
     images = asked.read(height_and_width(size), channels, strict=strict)
@@ -228,21 +283,6 @@ def hidden_pixels(sets: list["ImageSet"]) -> str:
         f"hidden pixels: {len(hidden)} of {sum(map(len, sets))} images, "
         f"{100 * sum(hidden) / len(hidden):.3g} % of their pixels"
     )
-
-
-def consume(
-    records: Generator["Record", None, None], last: int, on_record: Callable[["Record"], None], *, quiet: bool
-) -> int | None:
-    """Advances a run, showing its progress, until its last iteration or a signal, whose number is returned."""
-    from ..progress import show
-
-    with stop_signals() as stopped:
-        for record in show(records, last, quiet=quiet):
-            on_record(record)
-            if stopped:
-                records.close()
-                break
-    return stopped[0] if stopped else None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from .. import __version__
@@ -41,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail(128 + signal.SIGINT, "stopped")
     except (MemoryError, RuntimeError) as error:
+        from ..ranks import LostProcess
+        from ..run.processes import GRACE, LOST, is_first, is_told
+
+        if isinstance(error, LostProcess):
+            time.sleep(0 if is_first() else GRACE)
+            return LOST if is_told() else fail(LOST, "another process does not answer; the same command goes on")
         if isinstance(error, RuntimeError) and "allocate" not in str(error):  # what torch's allocators print_message
             raise
         return fail(1, "out of memory; choose a smaller --size, --width or --batch-size")

@@ -82,6 +82,10 @@ class ImageSet:
         masks = [None] * len(rows) if self.masks is None else self.masks.cpu().contiguous().numpy()
         return tuple(digest(row, mask).hex() for row, mask in zip(rows, masks, strict=True))
 
+    def take(self, index: Tensor) -> Tensor:
+        """The images at these places, uint8 (b, c, H, W); of stored ones, no more are read."""
+        return self.pixels[index] if self.stored is None else self.stored[index]
+
     def split(self, num: int) -> tuple["ImageSet", "ImageSet"]:
         """All but ``num`` of the images, and these ``num``, each in the same order as here.
 

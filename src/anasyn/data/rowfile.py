@@ -53,10 +53,11 @@ class RowFile:
 
     def reserve(self) -> None:
         """Takes the file's space on the disk; raises OSError if there is not as much."""
-        if not hasattr(os, "posix_fallocate"):
+        allocate = getattr(os, "posix_fallocate", None)
+        if allocate is None:  # macOS has none
             return
         try:
-            os.posix_fallocate(self.descriptor, 0, self.size)
+            allocate(self.descriptor, 0, self.size)
         except OSError:
             os.truncate(self.descriptor, 0)  # what was taken is given back
             raise

@@ -32,7 +32,7 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
     if method.synthesise:
         chains = method.synthesise(learner)
         chosen = evenly(len(images), MAX_IMAGES)
-        pixels = to_float(images.pixels[chosen].to(device))
+        pixels = to_float(images.take(chosen).to(device))
         kernel, starts = chains.first_chains(chosen.to(device), pixels, rng)
         synthesis = diagnose_descriptor(
             chains.model,
@@ -50,7 +50,7 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
     if method.recover:
         levels = method.recover(learner)
         chosen = evenly(len(images), MAX_IMAGES)
-        pixels, labels = to_float(images.pixels[chosen].to(device)), levels.labels_of(chosen.to(device))
+        pixels, labels = to_float(images.take(chosen).to(device)), levels.labels_of(chosen.to(device))
         recovery = diagnose_recovery(
             levels.model, levels.fixed_kernel(), levels.num_steps, pixels, labels=labels, rng=rng
         )

@@ -10,10 +10,11 @@ from .guard import Guard
 from .latent_prior import LatentPriorLearner, draw_prior
 from .learner import Learner
 from .noise import LearnedNoise
-from .principal import principal_scores
+from .principal import principal_components, principal_scores
 from .record import Divergence, Record, Watch, require_finite
 from .recovery import RecoveryLearner, conditional
-from .state import non_finite, prime, restore, tensors_of
+from .shards import Shard, batches, begin
+from .state import non_finite, prime, restore, shared_tensors, tensors_of, tensors_of_images
 
 __all__ = [
     "CooperativeLearner",
@@ -26,8 +27,11 @@ __all__ = [
     "Learner",
     "Record",
     "RecoveryLearner",
+    "Shard",
     "Watch",
     "averaged",
+    "batches",
+    "begin",
     "conditional",
     "constant",
     "draw_prior",
@@ -38,10 +42,13 @@ __all__ = [
     "linear_decay",
     "non_finite",
     "prime",
+    "principal_components",
     "principal_scores",
     "require_finite",
     "restore",
+    "shared_tensors",
     "shrunk_moments",
     "tensors_of",
+    "tensors_of_images",
     "use_average",
 ]

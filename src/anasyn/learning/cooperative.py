@@ -6,7 +6,7 @@ from torch import Tensor
 from .. import mcmc
 from ..models import Cooperative, Generator
 from ..processor import frozen
-from ..rng import standard_normal
+from ..rng import Rng, rows_of, standard_normal
 from .descriptor import chain_limits
 from .inference import infer
 from .record import Record, Watch, gradient_norm, require_finite
@@ -71,16 +71,17 @@ class CooperativeLearner:
         self.data_noise = data_noise
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=5e-4, betas=(0.5, 0.999))
         self.chains = CooperativeChains(model.generator, self.recall_kernel.step_size)
+        self.run = mcmc.Replayed(model)
         self.iteration = 0
 
-    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: Rng) -> None:
         """Allocates the step sizes, and draws every image's z ~ N(0, I_d); ``images`` is any batch of them."""
-        self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
+        self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rows_of(rng, slice(num_images)))
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
         """Nothing depends on all images at once."""
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+    def step(self, index: Tensor, images: Tensor, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
 
         Raises:
@@ -97,15 +98,15 @@ class CooperativeLearner:
         step_size = self.chains.step_sizes[index]
         with frozen(descriptor):
             kernel = self.kernel.with_step_size(step_size)
-            state, info = mcmc.run(kernel, descriptor.log_density, proposed, num_steps=self.num_steps, rng=rng)
+            state, info = self.run(kernel, descriptor.log_density, proposed, num_steps=self.num_steps, rng=rng)
         revised = state.position
 
         # Recall: z̃_i ← l_g transitions under p(z | Ỹ_i; W_t), from ẑ_i
         recall_step_size = self.chains.recall_step_sizes[index]
         with frozen(generator):
             kernel = self.recall_kernel.with_step_size(recall_step_size)
-            recalled, recall_info = mcmc.run(
-                kernel, lambda z: generator.log_joint(z, revised), z, num_steps=self.recall_steps, rng=rng
+            recalled, recall_info = self.run(
+                kernel, generator.log_joint, z, num_steps=self.recall_steps, rng=rng, given=(revised,)
             )
 
         # Learning: θ by (1/n) Σ_i f(Y_i) − (1/n) Σ_i f(Ỹ_i)                                                      (17)
@@ -130,39 +131,43 @@ class CooperativeLearner:
             pixel_max=revised.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
         )
-        watch(record)
+        record = watch(record)
 
         # All is accepted: keep the step sizes, and update θ and W
         self.chains.store(index, revised, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         if self.recall_steps:
             adapted = mcmc.adapt(self.recall_kernel, recall_step_size, recall_info.acceptance_rate, gain=0.3)
-            self.chains.recall_step_sizes.fill_(adapted.log().mean().exp())
+            self.chains.recall_step_sizes.fill_(mcmc.geometric_mean(adapted))
         self.optimizer.step()
 
         # For the user: the images' own z; last, so that the algorithm's random numbers do not depend on it
         latents = self.chains.latents
-        own, own_size, info = infer(generator, self.recall_kernel, latents, index, images, IMAGE_STEPS, rng)
+        own, own_size, info = infer(self.run, generator, self.recall_kernel, latents, index, images, IMAGE_STEPS, rng)
         latents.store(index, own, mcmc.adapt(self.recall_kernel, own_size, info.acceptance_rate, gain=0.3))
         return record
 
-    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Tensor, *, rng: Rng) -> None:
         """Learns nothing from held-out images."""
 
     def kept(self) -> dict[str, Tensor]:
         """Nothing more."""
         return {}
 
+    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Nothing more."""
+        return {}, {}
+
     def limits(self, images: Tensor) -> dict[str, float]:
         """Those of the descriptor's chains; and z² has mean 1 under its prior, as for `GeneratorLearner`."""
         limits = chain_limits(self.model.descriptor, self.kernel, self.num_steps, images)
         return limits | {"z_mean_square": 25.0}
 
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
+    def stability(self, index: Tensor, images: Tensor, *, rng: Rng) -> mcmc.Stability:
         """λ_max of the descriptor's energy at proposals, and the limit of stable step sizes of revisions."""
         with frozen(self.model.descriptor):
             return mcmc.stability(self.model.descriptor.log_density, self.chains.start(index, images, rng), rng=rng)
 
-    def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
+    def first_chains(self, index: Tensor, images: Tensor, rng: Rng) -> tuple[mcmc.Kernel, Tensor]:
         """For as many revisions as there are images: the kernel, with fixed step sizes, and the proposals."""
         return self.kernel.with_step_size(self.chains.step_sizes[index]), self.chains.start(index, images, rng)
 
@@ -183,18 +188,18 @@ class CooperativeChains:
         self.step_sizes, self.recall_step_sizes = torch.empty(0), torch.empty(0)  # (n,) each
         self.latents = mcmc.WarmChains(generator.latent_dim)
 
-    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: Rng) -> None:
         self.latents.allocate(num_chains, self.recall_step_size, like, rng)
         self.recall_step_sizes = self.latents.step_sizes.clone()
         self.step_sizes = torch.as_tensor(step_size).to(self.recall_step_sizes).expand(num_chains).clone()
 
-    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    def start(self, index: Tensor, images: Tensor, rng: Rng) -> Tensor:
         """New proposals, as many as there are images, (b, *event)."""
         return self.generator.sample(len(images), rng=rng)
 
     def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
         """Gives all revisions the geometric mean of these step sizes."""
-        self.step_sizes.fill_(step_size.log().mean().exp())
+        self.step_sizes.fill_(mcmc.geometric_mean(step_size))
 
     def state_dict(self) -> dict[str, Tensor]:
         latents = {"positions": self.latents.positions, "position_step_sizes": self.latents.step_sizes}

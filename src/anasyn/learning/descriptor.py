@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from .. import mcmc
+from .. import mcmc, ranks
 from ..models import Descriptor
 from ..processor import frozen
+from ..rng import Rng, repeated
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["DescriptorLearner", "chain_limits"]
@@ -25,7 +26,7 @@ class DescriptorLearner:
         num_steps: l, transitions an iteration.
         chains: where the chains start; None for each image's mean colour.
         chains_per_image: ñ/n.
-        most_chains: the largest number of chains, which images then use in turn; None for no limit.
+        most_chains: about the largest number of chains, which images then use in turn; None for no limit.
         data_noise: of the Gaussian noise that every iteration adds to the observed images (`Descriptor.observe`); it
             gives the data a density that f can match.
         optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.5).
@@ -55,36 +56,38 @@ class DescriptorLearner:
         self.most_chains = most_chains
         self.data_noise = data_noise
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4, betas=(0.5, 0.999))
+        self.run = mcmc.Replayed(model)
         self.iteration = 0
 
-    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
-        """Allocates the chains of ``num_images`` images; ``images`` is any batch of them, for its shape and device."""
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: Rng) -> None:
+        """Allocates the chains of ``num_images`` images, of which ``images`` is a batch."""
         num_chains = num_images * self.chains_per_image
         if self.most_chains:
-            num_chains = min(num_chains, self.most_chains)
+            # As many for each place in a batch, so that the images of a process use chains of this process.
+            num_chains = min(num_chains, max(self.most_chains // ranks.total_of(len(images)), 1) * len(images))
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
         """Fits the reference to the images, if it is one that is fitted."""
         if self.model.reference:
-            self.model.reference.fit(images, self.data_noise)
+            self.model.reference.fit(whole, self.data_noise)
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+    def step(self, index: Tensor, images: Tensor, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
 
         Raises:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Sampling step: for each i, l transitions of Ỹ_i under p(Y; θ_t)                                       (16)
-        chain, begin_at = self._chains_of(index, images)
+        chain, begin_at, of_chains = self._chains_of(index, images, rng)
         step_size = self.chains.step_sizes[chain]
         with frozen(self.model):
-            state, info = mcmc.run(
+            state, info = self.run(
                 self.kernel.with_step_size(step_size),
                 self.model.log_density,
-                self.chains.start(chain, begin_at, rng),
+                self.chains.start(chain, begin_at, of_chains),
                 num_steps=self.num_steps,
-                rng=rng,
+                rng=of_chains,
             )
         synthesized = state.position
 
@@ -103,9 +106,9 @@ class DescriptorLearner:
             pixel_max=synthesized.abs().max(),
             gradient_norm=gradient_norm(self.model.parameters()),
         )
-        watch(record)
+        record = watch(record)
         if self.model.reference:
-            self._slow_down(loss.item())
+            self._slow_down(record.measures["energy_gap"])
 
         # Both steps are accepted: keep Ỹ_i, θ_{t+1} = θ_t + γ_t × gradient                                     (17)
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
@@ -121,42 +124,46 @@ class DescriptorLearner:
         for group in self.optimizer.param_groups:
             group["lr"] *= min(1.0, (FOLLOWED / max(abs(gap), 1e-6)) ** 2)
 
-    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Tensor, *, rng: Rng) -> None:
         """Learns nothing from held-out images."""
 
     def kept(self) -> dict[str, Tensor]:
         """Nothing more."""
         return {}
 
+    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Nothing more."""
+        return {}, {}
+
     def limits(self, images: Tensor) -> dict[str, float]:
         """Those of `chain_limits`."""
         return chain_limits(self.model, self.kernel, self.num_steps, images)
 
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
+    def stability(self, index: Tensor, images: Tensor, *, rng: Rng) -> mcmc.Stability:
         """λ_max of the energy where the chains of these images start, and the limit of stable step sizes.
 
         With a preconditioner L it is that of x ↦ E(start + L x).
         """
         with frozen(self.model):
-            start = self.chains.start(*self._chains_of(index, images), rng)
-            move = self.kernel.preconditioner
+            chain, begin_at, of_chains = self._chains_of(index, images, rng)
+            start, move = self.chains.start(chain, begin_at, of_chains), self.kernel.preconditioner
             if move is None:
-                return mcmc.stability(self.model.log_density, start, rng=rng)
+                return mcmc.stability(self.model.log_density, start, rng=of_chains)
             moved = torch.zeros_like(start)
-            return mcmc.stability(lambda x: self.model.log_density(start + move.color(x)), moved, rng=rng)
+            return mcmc.stability(lambda x: self.model.log_density(start + move.color(x)), moved, rng=of_chains)
 
-    def first_chains(self, index: Tensor, images: Tensor, rng: torch.Generator) -> tuple[mcmc.Kernel, Tensor]:
+    def first_chains(self, index: Tensor, images: Tensor, rng: Rng) -> tuple[mcmc.Kernel, Tensor]:
         """For the first chain of each of these images: the kernel, with fixed step sizes, and the start."""
         chain = index * self.chains_per_image % len(self.chains.step_sizes)
         kernel = self.kernel.with_step_size(self.chains.step_sizes[chain])
         return kernel, self.chains.start(chain, images, rng)
 
-    def _chains_of(self, index: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The indices of these images' chains, (b · ñ/n,), and each chain's image."""
+    def _chains_of(self, index: Tensor, images: Tensor, rng: Rng) -> tuple[Tensor, Tensor, Rng]:
+        """The indices of these images' chains, (b · ñ/n,), each chain's image, and its random numbers."""
         m = self.chains_per_image
         replicate = torch.arange(m, device=index.device)
         chain = (index[:, None] * m + replicate).flatten() % len(self.chains.step_sizes)
-        return chain, images.repeat_interleave(m, 0) if m > 1 else images
+        return chain, images.repeat_interleave(m, 0) if m > 1 else images, repeated(rng, m)
 
 
 def chain_limits(model: Descriptor, kernel: mcmc.Kernel, num_steps: int, images: Tensor) -> dict[str, float]:

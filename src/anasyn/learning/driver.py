@@ -4,18 +4,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
-from ..models import Images, floats, observed
-from ..rng import derive
+from .. import ranks
+from ..memory import release
+from ..models import DataSet, Images, floats, observed
+from ..rng import Rng, streams
 from .averaging import update_average
+from .combining import combined
 from .guard import Guard
 from .learner import Learner, step_limit
+from .loading import loaded
 from .record import Divergence, Record
-from .state import prime
+from .shards import Shard, batches, begin
+from .state import prime, shared_tensors
 
-__all__ = ["batches", "constant", "learn", "linear_decay"]
+__all__ = ["constant", "learn", "linear_decay"]
 
 STABILITY_CHECKS = (0, 3, 15, 63)
 """Iterations at which λ_max is measured: it grows as the model learns, fastest at first."""
@@ -33,21 +37,21 @@ def constant(progress: float) -> float:
 
 def learn(
     learner: Learner,
-    images: Images,
+    images: DataSet,
     *,
     num_iterations: int,
     seed: int = 0,
     batch_size: int | None = None,
     schedule: Callable[[float], float] = linear_decay,
     guard: Guard | None = None,
-    held_out: Images | None = None,
+    held_out: DataSet | None = None,
 ) -> Iterator[Record]:
     """Advances a learner from its present iteration to ``num_iterations``, and yields each iteration's record.
 
     Args:
         learner: the learner; its model determines the device.
         images: the data set, (n, *event), uint8 or float32 in [−1, 1]; for a learner of a generator,
-            it may be what is seen of the images.
+            it may be what is seen of the images. Each of several processes is given all, and learns from its part.
         num_iterations: T, counted from the learner's first iteration.
         seed: determines, with the iteration, every random number.
         batch_size: images an iteration; None for all.
@@ -61,67 +65,72 @@ def learn(
             learner is in its last good state.
     """
     device = next(learner.model.parameters()).device
-    images = images.to(device)
-    held_out = images[:0] if held_out is None else held_out.to(device)
     batch_size = batch_size or len(images)
+    num_held_out = 0 if held_out is None else len(held_out)
+    own, own_held_out = Shard.both(len(images), num_held_out, batch_size)
+    own.require_images()
+    mine = own.part(images, device)
+    mine_held_out = own_held_out.part(mine[:0] if held_out is None else held_out, device)
     guard = guard or Guard()
     if not len(learner.chains.step_sizes):
-        like = observed(floats(images[:1])).values
-        learner.begin(like, len(images), len(held_out), rng=derive(seed, "chains", device=device))
-        learner.prepare(images, held_out)
+        begin(learner, observed(floats(mine[: own.width])).values.to(device), own, own_held_out, seed)
+        learner.prepare(mine, mine_held_out, whole=images)
     if learner.optimizer and not learner.optimizer.state:
         prime(learner.optimizer)
-    guard.begin(learner, images, batch_size)
+    ranks.broadcast(*shared_tensors(learner).values())  # as other machines may compute the first weights otherwise
+    guard.begin(learner, mine, own.width)
     groups = learner.optimizer.param_groups if learner.optimizer else []
     rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
-    order = batches(len(images), batch_size, seed, learner.iteration)
+
+    def batches_from(shard: Shard, images: DataSet) -> Iterator[tuple[Tensor, Images]]:
+        return loaded(images, batches(shard, seed, learner.iteration), device)
+
+    coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
     events: list[str] = []
     rolled_back = False
     while learner.iteration < num_iterations:
         began = time.perf_counter()
         t = learner.iteration
         guard.keep(learner)
-        index = next(order).to(device)
-        batch = floats(images[index])
+        index, batch = next(coming)
+        places, index = own.places[index].to(device), index.to(device)
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
-        events += _stability_warnings(learner, index, batch, seed)
+        of_stability = streams(seed, "stability", t, places)
+        events += _stability_warnings(learner, index, batch, of_stability)
+
+        def watch(record: Record, num_images: int = len(index)) -> Record:
+            whole = combined(record, learner.model, num_images)
+            guard.watch(whole)
+            return whole
+
         try:
-            record = learner.step(index, batch, rng=derive(seed, "chain noise", t, device=device), watch=guard.watch)
+            record = learner.step(index, batch, rng=streams(seed, "chain noise", t, places), watch=watch)
             guard.watch_weights(learner.model, record)
         except Divergence as trouble:
-            step = step_limit(learner, index, batch, seed)
+            step = step_limit(learner, index, batch, rng=of_stability)
             events.append(guard.roll_back(learner, trouble, step, tuple(events)))
-            order = batches(len(images), batch_size, seed, learner.iteration)
+            coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
             rolled_back = True
             continue
         update_average(learner)
-        if len(held_out):
-            parts = -(-len(images) // batch_size)
-            index = next(batches(len(held_out), -(-len(held_out) // parts), seed, t)).to(device)
-            learner.validate(index, floats(held_out[index]), rng=derive(seed, "held-out", t, device=device))
+        if num_held_out:
+            index, batch = next(coming_held_out)
+            places = own_held_out.places[index].to(device)
+            learner.validate(index.to(device), batch, rng=streams(seed, "held-out", t, places))
         learner.iteration += 1
+        release()
         seconds = time.perf_counter() - began
         yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(events), rolled_back=rolled_back)
         events, rolled_back = [], False
 
 
-def batches(num_images: int, batch_size: int, seed: int, first: int = 0) -> Iterator[Tensor]:
-    """The images' indices of iteration ``first``, ``first`` + 1, …: each epoch in a new order, cut into equal parts."""
-    parts = -(-num_images // batch_size)
-    epoch, skipped = divmod(first, parts)
-    while True:
-        order = torch.randperm(num_images, generator=derive(seed, "order", epoch))
-        yield from torch.tensor_split(order, parts)[skipped:]
-        epoch, skipped = epoch + 1, 0
-
-
-def _stability_warnings(learner: Learner, index: Tensor, images: Images, seed: int) -> tuple[str, ...]:
+def _stability_warnings(learner: Learner, index: Tensor, images: Images, rng: Rng) -> tuple[str, ...]:
     """In the first iterations: a warning if the step size is above the chains' stability limit."""
     adapted = learner.kernel is not None and learner.kernel.target_acceptance is not None
     if learner.iteration not in (STABILITY_CHECKS[:1] if adapted else STABILITY_CHECKS):
         return ()
-    step = step_limit(learner, index, images, seed)
+    step = step_limit(learner, index, images, rng=rng)
     if step is None or step.step_size < step.limit:
         return ()
     return (f"{step}; {'it is adapted from there' if adapted else 'choose a smaller one, or kernel mala or hmc'}",)

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .. import ranks
 from ..mcmc import WarmChains
+from ..memory import parts
 from .averaging import AVERAGE
 
-__all__ = ["expand", "expandable_layer", "shrunk_moments"]
+__all__ = ["expand", "expandable_layer", "expansion_interval", "expansion_strength", "shrunk_moments"]
+
+FEW = 2048  # images, of as many of which all z are expanded in every iteration
 
 
 def expandable_layer(network: nn.Module, latent_dim: int) -> nn.Linear | None:
@@ -49,16 +53,36 @@ def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: Chen, Wiesel, Eldar and Hero 2010, *Shrinkage algorithms for MMSE covariance estimation*, equation 23.
     """
-    z = z.double()
-    n, d = z.shape
-    mean = z.mean(0)
-    centred = z - mean
-    covariance = centred.T @ centred / n
-    target = covariance.trace() / d * torch.eye(d, dtype=z.dtype, device=z.device)
+    d = z.shape[1]
+    sums = torch.zeros(d, dtype=torch.float64, device=z.device)
+    for part in parts(z):
+        sums += part.sum(0, dtype=torch.float64)
+    n = ranks.total_of(len(z))
+    mean = ranks.total(sums)[0] / n
+    products = torch.zeros(d, d, dtype=torch.float64, device=z.device)
+    for part in parts(z):
+        centred = part.double() - mean
+        products += centred.T @ centred
+    covariance = ranks.total(products)[0] / n
+    target = covariance.trace() / d * torch.eye(d, dtype=covariance.dtype, device=z.device)
     distance = ((covariance - target) ** 2).sum()
     scatter = (1 - 2 / d) * (covariance**2).sum() + covariance.trace() ** 2
     share = (scatter / ((n + 1 - 2 / d) * distance)).clamp(max=1) if distance > 0 else 1.0
     return mean, (1 - share) * covariance + share * target
+
+
+def expansion_interval(num_images: int) -> int:
+    """Every how many iterations all z are expanded, given the images of this process: one costs O(n d²)."""
+    return max(ranks.total_of(num_images) // FEW, 1)
+
+
+def expansion_strength(strength: float, batch: int, num_images: int) -> float:
+    """1 − (1 − κ)^{b/n}: of an expansion after b of n images, if an epoch is to have the strength κ.
+
+    b and n are this process's part of them.
+    """
+    b, n = ranks.total_of(batch), ranks.total_of(num_images)
+    return 1 - (1 - strength) ** (b / n)
 
 
 @torch.no_grad()
@@ -93,7 +117,8 @@ def expand(
     inverse = (vectors * values ** (-strength / 2)) @ vectors.T
     mean = strength * mean
     for each in (chains, *others):
-        each.positions.copy_((each.positions.double() - mean) @ inverse)
+        for part in parts(each.positions):
+            part.copy_((part.double() - mean) @ inverse)
         each.step_sizes *= (-strength / 2 * values.log().mean()).exp().to(each.step_sizes)
     for layer in layers:
         slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]

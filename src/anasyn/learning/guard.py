@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models import Images
+from ..memory import copied
+from ..models import DataSet
 from .learner import Learner, StepLimit
 from .record import Divergence, Record, require_finite
 from .state import restore, tensors_of
@@ -69,7 +70,7 @@ class Guard:
         self.good_iteration = 0
         self.good: dict[str, Tensor] = {}
 
-    def begin(self, learner: Learner, images: Images, batch_size: int) -> None:
+    def begin(self, learner: Learner, images: DataSet, batch_size: int) -> None:
         """Notes the limits of this learner on these images, (n, *event), of which an iteration takes a batch."""
         self._limits = learner.limits(images[:1])
         self._adjusted = learner.kernel is not None and learner.kernel.target_acceptance is not None
@@ -79,7 +80,7 @@ class Guard:
         """Before an iteration: copies the learner's state if a copy is due and the state is good."""
         due = learner.iteration % ITERATIONS_BETWEEN_GOOD_STATES == 0
         if self.active and (not self.good or (due and self.healthy)):
-            self.good = {name: tensor.clone() for name, tensor in tensors_of(learner).items()}
+            self.good = {name: copied(tensor) for name, tensor in tensors_of(learner).items()}
             self.good_iteration = learner.iteration
 
     def watch(self, record: Record) -> None:

@@ -1,27 +1,29 @@
 """The inference step of the methods with a latent vector."""
 
-import torch
 from torch import Tensor
 
 from .. import mcmc
 from ..models import Generator, Images, observed
 from ..processor import frozen
+from ..rng import Rng
 
 __all__ = ["infer", "posterior_stability"]
 
 
 def infer(
+    run: mcmc.Replayed,
     model: Generator,
     kernel: mcmc.Kernel,
     chains: mcmc.WarmChains,
     index: Tensor,
     images: Images,
     num_steps: int,
-    rng: torch.Generator,
+    rng: Rng,
 ) -> tuple[Tensor, Tensor, mcmc.Info]:
     """For each image, transitions of its z under p(z | Y; W), from where its chain is; the chains stay unchanged.
 
     Args:
+        run: of this model.
         model: the generator, whose weights stay unchanged.
         kernel: the transition; the step sizes are the chains'.
         chains: of the data set.
@@ -35,18 +37,19 @@ def infer(
     """
     step_size = chains.step_sizes[index]
     with frozen(model):
-        state, info = mcmc.run(
+        state, info = run(
             kernel.with_step_size(step_size),
-            lambda z: model.log_joint(z, images),
+            model.log_joint,
             chains.start(index, observed(images).values, rng),
             num_steps=num_steps,
             rng=rng,
+            given=(images,),
         )
     return state.position, step_size, info
 
 
 def posterior_stability(
-    model: Generator, chains: mcmc.WarmChains, index: Tensor, images: Images, rng: torch.Generator
+    model: Generator, chains: mcmc.WarmChains, index: Tensor, images: Images, rng: Rng
 ) -> mcmc.Stability:
     """λ_max of each image's posterior at its chain's z, and the limit of stable step sizes."""
     with frozen(model):

@@ -5,13 +5,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .. import mcmc
-from ..models import Generator, Images, observed
+from .. import mcmc, ranks
+from ..models import DataSet, Generator, Images, observed
 from ..processor import frozen
-from ..rng import standard_normal
-from .expansion import expand, expandable_layer
+from ..rng import Rng, rows_of, standard_normal, unrelated
+from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
 from .inference import infer, posterior_stability
-from .noise import LearnedNoise, validate
+from .noise import LearnedNoise, kept_of_images, validate
 from .principal import start_at_principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
 
@@ -95,41 +95,50 @@ class LatentPriorLearner:
             self.layers.append(layer)
         self.chains = mcmc.WarmChains(model.latent_dim)
         self.held_out = mcmc.WarmChains(model.latent_dim)
+        self.holds_out = False
+        self.interval = 1
+        self.run = mcmc.Replayed(model)
         self.iteration = 0
 
-    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: Rng) -> None:
         """Draws every image's z ~ N(0, I_d); ``images`` is any batch of them, for its dtype and device."""
-        self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
-        self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=rng)
-        like = images.new_empty(1, self.model.latent_dim)
-        self.prior_chains.allocate(self.num_prior_chains, self.prior_kernel.step_size, like=like, rng=rng)
+        of_images, of_held_out = rows_of(rng, slice(num_images)), rows_of(rng, slice(num_images, None))
+        self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=of_images)
+        self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=of_held_out)
+        of_prior, like = unrelated(rng, self.num_prior_chains), images.new_empty(1, self.model.latent_dim)
+        self.prior_chains.allocate(self.num_prior_chains, self.prior_kernel.step_size, like=like, rng=of_prior)
+        self.interval = expansion_interval(num_images)
+        self.holds_out = ranks.total_of(num_held_out) > 0
         if self.noise:
-            self.noise.allocate(num_held_out or num_images, self.model, like=images)
+            self.noise.allocate(num_held_out if self.holds_out else num_images, self.model, like=images)
 
-    def prepare(self, images: Images, held_out: Images) -> None:
+    def prepare(self, images: DataSet, held_out: DataSet, *, whole: DataSet) -> None:
         """Moves the chains to the principal scores of their images, if they start there."""
         if self.start == "principal":
-            start_at_principal_scores(self.chains, images, self.held_out, held_out)
+            start_at_principal_scores(self.chains, images, self.held_out, held_out, whole)
 
-    def step(self, index: Tensor, images: Images, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+    def step(self, index: Tensor, images: Images, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], or what is seen of them, and their indices, (b,).
 
         Raises:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t, α_t), from the current z_i
-        z, step_size, info = infer(self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
+        z, step_size, info = infer(self.run, self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
 
         # Sampling step: for each j, l̃ transitions of z̃_j under p(z; α_t), from the chain's start
-        chain = torch.arange(self.num_prior_chains, device=index.device)
+        chain, of_prior = (
+            torch.arange(self.num_prior_chains, device=index.device),
+            unrelated(rng, self.num_prior_chains),
+        )
         prior_step_size = self.prior_chains.step_sizes[chain]
         with frozen(self.prior):
-            state, prior_info = mcmc.run(
+            state, prior_info = self.run(
                 self.prior_kernel.with_step_size(prior_step_size),
                 self.prior.log_density,
-                self.prior_chains.start(chain, z.new_empty(len(chain), self.model.latent_dim), rng),
+                self.prior_chains.start(chain, z.new_empty(len(chain), self.model.latent_dim), of_prior),
                 num_steps=self.prior_steps,
-                rng=rng,
+                rng=of_prior,
             )
         drawn = state.position
 
@@ -153,42 +162,44 @@ class LatentPriorLearner:
             gradient_norm=gradient_norm(self.model.parameters()),
             **({"sigma": self.model.sigma} if self.noise else {}),
         )
-        watch(record)
+        record = watch(record)
 
         # All steps are accepted: keep z_i and z̃_j, and update W and α
         self.chains.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
         adapted = mcmc.adapt(self.prior_kernel, prior_step_size, prior_info.acceptance_rate, gain=0.3)
         self.prior_chains.store(chain, drawn, adapted)
         self.optimizer.step()
-        if self.layers:
-            strength = 1 - (1 - self.expansion) ** (len(images) / len(self.chains.positions))
+        if self.layers and (self.iteration + 1) % self.interval == 0:
+            strength = expansion_strength(self.expansion, self.interval * len(images), len(self.chains.positions))
             expand(self.layers, self.optimizer, self.chains, [self.held_out], strength=strength)
-        if self.noise and not len(self.held_out.positions):
-            self.noise.update(self.model, index, images, squares)
+        if self.noise and not self.holds_out:
+            self.noise.keep(index, images, squares)
+            self.noise.update(self.model)
         return record
 
-    def validate(self, index: Tensor, images: Images, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Images, *, rng: Rng) -> None:
         """After an iteration: infers z of a batch of held-out images, which no weight learns from, and updates σ."""
         if self.noise:
-            validate(self.noise, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
+            validate(self.noise, self.run, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
 
     def kept(self) -> dict[str, Tensor]:
-        """The chains of the prior and of the held-out images, and the residuals from which σ is learned."""
-        groups = {"prior": self.prior_chains, "held_out": self.held_out}
-        kept = {f"{group}.{name}": x for group, chains in groups.items() for name, x in chains.state_dict().items()}
-        noise = self.noise.state_dict() if self.noise else {}
-        return kept | {f"noise.{name}": tensor for name, tensor in noise.items()}
+        """The chains of the prior, which are the same in every process."""
+        return {f"prior.{name}": tensor for name, tensor in self.prior_chains.state_dict().items()}
+
+    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """As for `GeneratorLearner`."""
+        return kept_of_images(self.held_out, self.noise, self.holds_out)
 
     def limits(self, images: Images) -> dict[str, float]:
         """z² has mean 1 under N(0, I), which f_α reshapes; at 25, five standard deviations, z has left it."""
         return {"z_mean_square": 25.0}
 
-    def stability(self, index: Tensor, images: Images, *, rng: torch.Generator) -> mcmc.Stability:
+    def stability(self, index: Tensor, images: Images, *, rng: Rng) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
         return posterior_stability(self.model, self.chains, index, images, rng)
 
 
-def draw_prior(model: Generator, num: int, *, num_steps: int = 100, rng: torch.Generator) -> Tensor:
+def draw_prior(model: Generator, num: int, *, num_steps: int = 100, rng: Rng) -> Tensor:
     """Draws from a generator's learned prior by MALA, (num, d): new chains from N(0, I), one for each draw.
 
     The step sizes are adapted for ``num_steps`` transitions and are fixed for as many more.

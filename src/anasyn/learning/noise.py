@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from .. import mcmc
+from .. import mcmc, ranks
 from ..models import Generator, Images, observed
+from ..rng import Rng
 from .inference import infer
 
-__all__ = ["LearnedNoise", "validate"]
+__all__ = ["LearnedNoise", "kept_of_images", "validate"]
 
 
 class LearnedNoise:
@@ -36,12 +37,16 @@ class LearnedNoise:
         self.num_seen = torch.full_like(self.residuals, like[0].numel())
 
     @torch.no_grad()
-    def update(self, model: Generator, index: Tensor, images: Images, squares: Tensor) -> None:
-        """Sets the model's σ, given the images, their squared residuals ‖Y − f(z)‖² and their indices, (b,) each."""
+    def keep(self, index: Tensor, images: Images, squares: Tensor) -> None:
+        """Notes the squared residuals ‖Y − f(z)‖² of images, given their indices, (b,) each."""
         self.num_seen[index] = observed(images).num_seen.to(self.num_seen)
         self.residuals[index] = squares / self.num_seen[index]
-        total = (self.residuals.double() * self.num_seen).sum()
-        model.sigma.copy_((total / self.num_seen.double().sum()).sqrt().clamp_min(self.floor))
+
+    def update(self, model: Generator) -> None:
+        """Sets the model's σ by all residuals, of all processes."""
+        squares = (self.residuals.double() * self.num_seen).sum()
+        squares, num_seen = ranks.total(squares, self.num_seen.sum(dtype=torch.float64))
+        model.sigma.copy_((squares / num_seen).sqrt().clamp_min(self.floor))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tensors that are kept, by name, not copied."""
@@ -50,19 +55,31 @@ class LearnedNoise:
 
 def validate(
     noise: LearnedNoise,
+    run: mcmc.Replayed,
     model: Generator,
     kernel: mcmc.Kernel,
     chains: mcmc.WarmChains,
     index: Tensor,
     images: Images,
     num_steps: int,
-    rng: torch.Generator,
+    rng: Rng,
 ) -> None:
     """Infers z of a batch of held-out images, which W does not learn from, keeps them, and updates σ.
 
-    The other arguments are those of `infer`; ``chains`` are the held-out images'.
+    The other arguments are those of `infer`; ``chains`` are the held-out images'. A process may have none of a batch.
     """
-    z, step_size, info = infer(model, kernel, chains, index, images, num_steps, rng)
-    chains.store(index, z, mcmc.adapt(kernel, step_size, info.acceptance_rate, gain=0.3))
-    with torch.no_grad():
-        noise.update(model, index, images, model.squares(z, images))
+    if len(index):
+        z, step_size, info = infer(run, model, kernel, chains, index, images, num_steps, rng)
+        chains.store(index, z, mcmc.adapt(kernel, step_size, info.acceptance_rate, gain=0.3))
+        with torch.no_grad():
+            noise.keep(index, images, model.squares(z, images))
+    noise.update(model)
+
+
+def kept_of_images(
+    held_out: mcmc.WarmChains, noise: LearnedNoise | None, holds_out: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors to keep, by name, of training images and of held-out ones: the residuals are of either kind."""
+    residuals = {f"noise.{name}": tensor for name, tensor in noise.state_dict().items()} if noise else {}
+    chains = {f"held_out.{name}": tensor for name, tensor in held_out.state_dict().items()}
+    return ({}, chains | residuals) if holds_out else (residuals, chains)

@@ -49,16 +49,19 @@ class Divergence(RuntimeError):
         self.updated = updated
 
 
-Watch = Callable[[Record], None]
-"""Inspects an iteration's record before weights and chains change; raises `Divergence` if they must not."""
+Watch = Callable[[Record], Record]
+"""Inspects an iteration's record before weights and chains change; raises `Divergence` if they must not.
+
+It returns the record of all processes' images, if several learn together, and makes the gradients those of all."""
 
 
-def require_finite(record: Record) -> None:
+def require_finite(record: Record) -> Record:
     """The least strict `Watch`: raises `Divergence`, naming the record's numbers that are not finite."""
     numbers = {"loss": record.loss, "step_size": record.step_size, **record.measures}
     broken = [f"{name} = {value}" for name, value in numbers.items() if not math.isfinite(value)]
     if broken:
         raise Divergence(", ".join(broken), "a smaller step size or learning rate, or kernel mala", record)
+    return record
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

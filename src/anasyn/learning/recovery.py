@@ -10,7 +10,7 @@ from .. import mcmc
 from ..mcmc.kernel import inner
 from ..models import Descriptor, DescriptorLadder, Observed
 from ..processor import frozen
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["RecoveryLearner", "conditional", "recover"]
@@ -43,8 +43,9 @@ class RecoveryLearner:
         kernel: the transition, whose step size is b; if it has a target acceptance, each image's b is adapted.
         num_steps: K, transitions an iteration at each level.
         optimizer: makes the learning step; None for Adam(3e-4, β₁ = 0.9).
-        labels: the name of each image's class, in the order of the data set, for a model of so many classes; None for
-            one without. ``classes`` are their names in alphabetical order, which is that of the model.
+        labels: the name of each image's class, in the order of the data set, for a model of classes; None for one
+            without. Of several processes, each gives those of its images.
+        classes: the names of all classes, if not all of them need be among the labels.
 
     Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021.
     """
@@ -57,6 +58,7 @@ class RecoveryLearner:
         num_steps: int = 20,
         optimizer: torch.optim.Optimizer | None = None,
         labels: Sequence[str] | None = None,
+        classes: Sequence[str] = (),
     ):
         self.model = model
         self.kernel = kernel or mcmc.Langevin(0.8)
@@ -64,21 +66,21 @@ class RecoveryLearner:
         self.chains = mcmc.ColdChains(mcmc.chains.data)
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=3e-4)
         self.shape = torch.Size()  # of an image
-        self.classes = tuple(sorted(set(labels or ())))
+        self.classes = tuple(sorted({*(labels or ()), *classes}))
         place = {name: k for k, name in enumerate(self.classes)}
         device = next(model.parameters()).device
         self.labels = torch.tensor([place[name] for name in labels], device=device) if labels else None  # (n,)
         self.iteration = 0
 
-    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: torch.Generator) -> None:
+    def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: Rng) -> None:
         """Allocates the step sizes b of ``num_images`` images; ``images`` is any batch of them, for its device."""
         self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=rng)
         self.shape = images.shape[1:]
 
-    def prepare(self, images: Tensor, held_out: Tensor) -> None:
+    def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
         """Nothing depends on all images at once."""
 
-    def step(self, index: Tensor, images: Tensor, *, rng: torch.Generator, watch: Watch = require_finite) -> Record:
+    def step(self, index: Tensor, images: Tensor, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images, (b, *event) in [−1, 1], and their indices in the data set, (b,).
 
         Raises:
@@ -112,19 +114,23 @@ class RecoveryLearner:
             gradient_norm=gradient_norm(self.model.parameters()),
             **{f"energy_gap_{t}": gap},
         )
-        watch(record)
+        record = watch(record)
 
         # Both steps are accepted: θ ← θ + γ × gradient, for the weights of this level
         self.chains.store(index, recovered, mcmc.adapt(self.kernel, b, info.acceptance_rate, gain=0.3))
         self.optimizer.step()
         return record
 
-    def validate(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> None:
+    def validate(self, index: Tensor, images: Tensor, *, rng: Rng) -> None:
         """Learns nothing from held-out images."""
 
     def kept(self) -> dict[str, Tensor]:
         """Nothing more."""
         return {}
+
+    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Nothing more."""
+        return {}, {}
 
     def limits(self, images: Tensor) -> dict[str, float]:
         """Pixels: 15, three times what those of x_{t+1} reach. Energy gap: D/s_0², where s_0 is the noise in y_0.
@@ -134,7 +140,7 @@ class RecoveryLearner:
         """
         return {"pixel_max": 15.0, "energy_gap": images[0].numel() / self.model.ladder.spread(0) ** 2}
 
-    def stability(self, index: Tensor, images: Tensor, *, rng: torch.Generator) -> mcmc.Stability:
+    def stability(self, index: Tensor, images: Tensor, *, rng: Rng) -> mcmc.Stability:
         """λ_max where this iteration's chains start, and the limit of b.
 
         λ_max is that of the energy as a function of y_t / (the least standard deviation of y_t).
@@ -205,7 +211,7 @@ def recover(
     kernel: mcmc.Kernel,
     x_next: Tensor,
     num_steps: int,
-    rng: torch.Generator,
+    rng: Rng,
     labels: Tensor | None = None,
     held: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[mcmc.State, mcmc.Info]:

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from ..memory import parts
 from .averaging import begin_average
 from .learner import Learner
 
-__all__ = ["non_finite", "prime", "restore", "tensors_of"]
+__all__ = ["non_finite", "prime", "restore", "shared_tensors", "tensors_of", "tensors_of_images"]
 
 
 def prime(optimizer: torch.optim.Optimizer) -> None:
@@ -31,23 +32,41 @@ def prime(optimizer: torch.optim.Optimizer) -> None:
     begin_average(optimizer)
 
 
-def tensors_of(learner: Learner) -> dict[str, Tensor]:
-    """The learner's own tensors, by name: weights, the optimiser's state of each weight, chains, and more."""
+def shared_tensors(learner: Learner) -> dict[str, Tensor]:
+    """The tensors that are the same in every process, by name: weights, the optimiser's state of each, and more."""
     tensors = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
     for name, weight in learner.model.named_parameters():
         for slot, tensor in (learner.optimizer.state.get(weight, {}) if learner.optimizer else {}).items():
             if isinstance(tensor, Tensor):
                 tensors[f"optimizer.{name}.{slot}"] = tensor
-    return tensors | {f"chains.{name}": tensor for name, tensor in learner.chains.state_dict().items()} | learner.kept()
+    return tensors | learner.kept()
+
+
+def tensors_of_images(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The learner's tensors of this process's images, by name: of training images, among them chains, and of others.
+
+    The rows of a tensor belong to the images in their order, equally many to each, unless there are fewer rows than
+    images: these use them in turn.
+    """
+    of_images, of_held_out = learner.kept_of_images()
+    return {f"chains.{name}": tensor for name, tensor in learner.chains.state_dict().items()} | of_images, of_held_out
+
+
+def tensors_of(learner: Learner) -> dict[str, Tensor]:
+    """All tensors of the learner in this process, by name."""
+    of_images, of_held_out = tensors_of_images(learner)
+    return shared_tensors(learner) | of_images | of_held_out
 
 
 @torch.no_grad()
 def restore(learner: Learner, tensors: dict[str, Tensor]) -> None:
     """Copies tensors named as by `tensors_of` into those of a learner that has begun."""
     for name, tensor in tensors_of(learner).items():
-        tensor.copy_(tensors[name])
+        for part, source in zip(parts(tensor), parts(tensors[name]), strict=True):
+            part.copy_(source)
 
 
 def non_finite(learner: Learner) -> str | None:
     """The name of a tensor that is not finite; None if all are finite."""
-    return next((name for name, tensor in tensors_of(learner).items() if not tensor.isfinite().all()), None)
+    named = tensors_of(learner).items()
+    return next((name for name, tensor in named if not all(part.isfinite().all() for part in parts(tensor))), None)

@@ -11,10 +11,20 @@ from .annealing import (
     log_mean_exp_error,
     pilot,
 )
-from .chains import Chains, ColdChains, PersistentChains, WarmChains, mean_image, reference_noise, uniform_noise
+from .chains import (
+    Chains,
+    ColdChains,
+    PersistentChains,
+    WarmChains,
+    geometric_mean,
+    mean_image,
+    reference_noise,
+    uniform_noise,
+)
 from .hmc import HMC, leapfrog
 from .kernel import Info, Kernel, LogDensity, Preconditioner, State, draws, hold, init, run
 from .langevin import MALA, Langevin
+from .replay import Replayed
 
 __all__ = [
     "HMC",
@@ -28,6 +38,7 @@ __all__ = [
     "Path",
     "PersistentChains",
     "Preconditioner",
+    "Replayed",
     "Stability",
     "State",
     "WarmChains",
@@ -36,6 +47,7 @@ __all__ = [
     "anneal_reverse",
     "draws",
     "effective_sample_size",
+    "geometric_mean",
     "geometric_schedule",
     "hold",
     "init",

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 from .kernel import Kernel, LogDensity, State, init, inner, per_chain
 
 __all__ = ["Stability", "adapt", "stability", "warm_up"]
@@ -29,9 +29,7 @@ def adapt(kernel: Kernel, step_size: Tensor, acceptance_rate: Tensor, *, gain: f
     return step_size * (gain * (acceptance_rate - kernel.target_acceptance)).exp()
 
 
-def warm_up(
-    kernel: K, log_density: LogDensity, position: Tensor, *, num_steps: int, rng: torch.Generator
-) -> tuple[K, State]:
+def warm_up(kernel: K, log_density: LogDensity, position: Tensor, *, num_steps: int, rng: Rng) -> tuple[K, State]:
     """Runs the chains while adapting each one's step size; returns the kernel with fixed step sizes, and the state.
 
     The gain falls as t^(−0.6), and the step size returned is the geometric mean over the second half, which averages
@@ -64,9 +62,7 @@ class Stability(NamedTuple):
     limit: Tensor  # (n,), 2/√λ_max; infinite where no curvature is positive
 
 
-def stability(
-    log_density: LogDensity, position: Tensor, *, rng: torch.Generator, num_iterations: int = 20
-) -> Stability:
+def stability(log_density: LogDensity, position: Tensor, *, rng: Rng, num_iterations: int = 20) -> Stability:
     """λ_max of −∂² log p/∂x² at each position, by power iteration on Hessian-vector products, and 2/√λ_max.
 
     Unadjusted Langevin dynamics and the leapfrog are stable on a Gaussian of curvature λ if and only if δ² λ < 4.

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..rng import Rng
 from .adaptation import adapt
 from .kernel import Kernel, LogDensity, State, evaluate, init
 
@@ -103,7 +104,7 @@ def pilot(
     position: Tensor,
     *,
     group_size: int = 1,
-    rng: torch.Generator,
+    rng: Rng,
     progress: Progress | None = None,
 ) -> Tensor:
     """Step sizes for each temperature 0 < β < 1, (T − 1, n / group_size), found by chains that serve nothing else.
@@ -142,7 +143,7 @@ def anneal_forward(
     position: Tensor,
     *,
     step_sizes: Tensor,
-    rng: torch.Generator,
+    rng: Rng,
     progress: Progress | None = None,
 ) -> Tensor:
     """Log weights of chains that go from the reference to the target, (n,) float64.
@@ -175,7 +176,7 @@ def anneal_reverse(
     position: Tensor,
     *,
     step_sizes: Tensor,
-    rng: torch.Generator,
+    rng: Rng,
     progress: Progress | None = None,
 ) -> Tensor:
     """Log weights of chains that go from the target to the reference, (n,) float64; arguments as `anneal_forward`.
@@ -196,7 +197,7 @@ def _anneal(
     betas: list[float],
     position: Tensor,
     step_sizes: Tensor,
-    rng: torch.Generator,
+    rng: Rng,
     progress: Progress | None,
 ) -> Tensor:
     """Σ_t (b_t − b_{t−1}) ℓ(x_{t−1}) along temperatures b_0, …, b_T, with transitions under all but the ends."""

@@ -6,7 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..rng import standard_normal, uniform
+from .. import ranks
+from ..memory import empty_rows, release
+from ..rng import Rng, rows_of, standard_normal, uniform
 
 __all__ = [
     "Chains",
@@ -19,11 +21,13 @@ __all__ = [
     "uniform_noise",
 ]
 
-Start = Callable[[Tensor, torch.Generator], Tensor]
+AT_ONCE = 1024  # chains that are drawn at once
+
+Start = Callable[[Tensor, Rng], Tensor]
 """Where chains begin, given the images they belong to: (n, *event), rng → (n, *event)."""
 
 
-def mean_image(images: Tensor, rng: torch.Generator) -> Tensor:
+def mean_image(images: Tensor, rng: Rng) -> Tensor:
     """Starts at a uniform image of each image's mean colour. Draws nothing from ``rng``."""
     return images.mean((-2, -1), keepdim=True).expand_as(images).contiguous(memory_format=torch.channels_last)
 
@@ -33,12 +37,12 @@ def reference_noise(std: float) -> Start:
     return lambda images, rng: std * standard_normal(images, rng)
 
 
-def uniform_noise(images: Tensor, rng: torch.Generator) -> Tensor:
+def uniform_noise(images: Tensor, rng: Rng) -> Tensor:
     """Starts uniform over the range of the images, [−1, 1]."""
     return 2 * uniform(images, rng) - 1
 
 
-def data(images: Tensor, rng: torch.Generator) -> Tensor:
+def data(images: Tensor, rng: Rng) -> Tensor:
     """Starts at the images themselves. Draws nothing from ``rng``."""
     return images
 
@@ -48,10 +52,10 @@ class Chains(Protocol):
 
     step_sizes: Tensor  # (n,), δ of each chain
 
-    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: Rng) -> None:
         """Creates ``num_chains`` chains, with the dtype and device of ``like``."""
 
-    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    def start(self, index: Tensor, images: Tensor, rng: Rng) -> Tensor:
         """Where the chains of these images start in this iteration, (b, *event)."""
 
     def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
@@ -68,12 +72,15 @@ class WarmChains:
         self.positions = torch.empty(0, latent_dim)
         self.step_sizes = torch.empty(0)
 
-    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
-        shape = (num_chains, self.positions.shape[1])
-        self.positions = torch.randn(shape, generator=rng, dtype=like.dtype, device=like.device)
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: Rng) -> None:
+        self.positions = empty_rows((num_chains, self.positions.shape[1]), like)
+        for first in range(0, num_chains, AT_ONCE):  # each row has a source of random numbers of its own
+            part = slice(first, first + AT_ONCE)
+            self.positions[part] = standard_normal(self.positions[part], rows_of(rng, part))
+            release()
         self.step_sizes = _step_sizes(num_chains, step_size, like)
 
-    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    def start(self, index: Tensor, images: Tensor, rng: Rng) -> Tensor:
         return self.positions[index]
 
     def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
@@ -95,10 +102,10 @@ class ColdChains:
         self.begin = begin
         self.step_sizes = torch.empty(0)
 
-    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: Rng) -> None:
         self.step_sizes = _step_sizes(num_chains, step_size, like)
 
-    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    def start(self, index: Tensor, images: Tensor, rng: Rng) -> Tensor:
         return self.begin(images, rng)
 
     def store(self, index: Tensor, position: Tensor, step_size: Tensor) -> None:
@@ -129,12 +136,12 @@ class PersistentChains:
         self.step_sizes = torch.empty(0)
         self.started = torch.empty(0, dtype=torch.bool)
 
-    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: torch.Generator) -> None:
+    def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: Rng) -> None:
         self.positions = like.new_zeros((num_chains, *like.shape[1:]))
         self.step_sizes = _step_sizes(num_chains, step_size, like)
         self.started = torch.zeros(num_chains, dtype=torch.bool, device=like.device)
 
-    def start(self, index: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    def start(self, index: Tensor, images: Tensor, rng: Rng) -> Tensor:
         started = self.started[index]
         if self.restart:
             started = started & (uniform(self.step_sizes[index], rng) >= self.restart)
@@ -146,12 +153,18 @@ class PersistentChains:
         self.positions[index] = position
         self.started[index] = True
         if self.share:
-            self.step_sizes.fill_(step_size.log().mean().exp())
+            self.step_sizes.fill_(geometric_mean(step_size))
         else:
             self.step_sizes[index] = step_size
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"positions": self.positions, "step_sizes": self.step_sizes, "started": self.started}
+
+
+def geometric_mean(step_sizes: Tensor) -> Tensor:
+    """exp(mean log δ), (), over these chains and those of all other processes."""
+    logs, num = ranks.total(step_sizes.log().sum(), torch.full_like(step_sizes[0], len(step_sizes)))
+    return (logs / num).exp()
 
 
 def _step_sizes(num_chains: int, step_size: float | Tensor, like: Tensor) -> Tensor:

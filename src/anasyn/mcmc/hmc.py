@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-import torch
 from torch import Tensor
 
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 from .kernel import Info, LogDensity, Preconditioner, State, color, color_transposed, evaluate, inner, per_chain
 from .langevin import accept
 
@@ -40,7 +39,7 @@ class HMC:
         if self.num_leapfrog_steps < 1:
             raise ValueError(f"num_leapfrog_steps: expected at least 1, got {self.num_leapfrog_steps}")
 
-    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
+    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]:
         """One transition; an end point whose energy is not finite is rejected and reported as divergent."""
         momentum = standard_normal(state.position, rng)
         proposal, new_momentum = leapfrog(log_density, state, momentum, self.num_leapfrog_steps, self.preconditioner)

@@ -6,6 +6,8 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
+from ..rng import Rng
+
 __all__ = ["Info", "Kernel", "LogDensity", "Preconditioner", "State", "draws", "hold", "init", "run"]
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -52,7 +54,7 @@ class Kernel(Protocol):
     @property
     def preconditioner(self) -> Preconditioner | None: ...
 
-    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]: ...
+    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]: ...
 
     def with_step_size(self, step_size: float | Tensor) -> Self: ...
 
@@ -103,9 +105,7 @@ def init(log_density: LogDensity, position: Tensor, step_size: float | Tensor) -
     return State(position.detach(), value, gradient, step_size)
 
 
-def run(
-    kernel: Kernel, log_density: LogDensity, position: Tensor, *, num_steps: int, rng: torch.Generator
-) -> tuple[State, Info]:
+def run(kernel: Kernel, log_density: LogDensity, position: Tensor, *, num_steps: int, rng: Rng) -> tuple[State, Info]:
     """``num_steps`` transitions of n chains.
 
     Args:
@@ -142,7 +142,7 @@ def hold(log_density: LogDensity, mask: Tensor, values: Tensor) -> LogDensity:
 
 
 def draws(
-    kernel: Kernel, log_density: LogDensity, position: Tensor, *, num_draws: int, rng: torch.Generator, thin: int = 1
+    kernel: Kernel, log_density: LogDensity, position: Tensor, *, num_draws: int, rng: Rng, thin: int = 1
 ) -> Tensor:
     """The chains' positions after every ``thin`` transitions, (num_draws, n, *event). The step sizes are fixed.
 

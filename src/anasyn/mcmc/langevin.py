@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..rng import standard_normal, uniform
+from ..rng import Rng, standard_normal, uniform
 from .kernel import Info, LogDensity, Preconditioner, State, color_transposed, evaluate, inner, per_chain
 
 __all__ = ["MALA", "Langevin"]
@@ -40,7 +40,7 @@ class Langevin:
         if not self.temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
 
-    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
+    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]:
         """One transition; the acceptance rate reported is what a Metropolis–Hastings correction would have."""
         proposal, log_alpha = propose(log_density, state, rng, self.temperature, self.preconditioner)
         return proposal, Info(acceptance_rate(log_alpha), ~log_alpha.isfinite())
@@ -70,7 +70,7 @@ class MALA:
 
     target_acceptance: ClassVar[float | None] = 0.574
 
-    def step(self, log_density: LogDensity, state: State, rng: torch.Generator) -> tuple[State, Info]:
+    def step(self, log_density: LogDensity, state: State, rng: Rng) -> tuple[State, Info]:
         """One transition; a proposal whose log-density or gradient is not finite is rejected, and is divergent."""
         proposal, log_alpha = propose(log_density, state, rng, 1.0, self.preconditioner)
         return accept(state, proposal, log_alpha, rng)
@@ -83,7 +83,7 @@ class MALA:
 def propose(
     log_density: LogDensity,
     state: State,
-    rng: torch.Generator,
+    rng: Rng,
     temperature: float = 1.0,
     preconditioner: Preconditioner | None = None,
 ) -> tuple[State, Tensor]:
@@ -113,7 +113,7 @@ def acceptance_rate(log_alpha: Tensor) -> Tensor:
     return torch.where(log_alpha < 0, log_alpha.exp(), (log_alpha >= 0).to(log_alpha.dtype))
 
 
-def accept(state: State, proposal: State, log_alpha: Tensor, rng: torch.Generator) -> tuple[State, Info]:
+def accept(state: State, proposal: State, log_alpha: Tensor, rng: Rng) -> tuple[State, Info]:
     """The Metropolis–Hastings correction: each chain moves to its proposal with probability min(1, α), or stays.
 
     Position, log-density and gradient change together: the next step must not start from a stale one.

@@ -198,12 +198,16 @@ def sample(
     from .synthesis import synthesize
 
     device, reference = next(learner.model.parameters()).device, learner.model.reference
-    pixels = images().pixels.to(device)
-    index = torch.arange(num, device=device) % min(len(pixels), len(learner.chains.step_sizes))
+    data = images()
+    index = torch.arange(num, device=device) % min(len(data), len(learner.chains.step_sizes))
+
+    def observed(part: "Tensor") -> "Tensor":
+        return to_float(data.take(part.cpu()).to(device))
+
     if not isinstance(learner.chains, mcmc.PersistentChains):
         parts = index.split(AT_ONCE)
-        return torch.cat([synthesize(learner, i, to_float(pixels[i]), rng=rng)[-1] for i in parts])
-    chains = [learner.first_chains(i, to_float(pixels[i]), rng) for i in index.unique().split(AT_ONCE)]
+        return torch.cat([synthesize(learner, i, observed(i), rng=rng)[-1] for i in parts])
+    chains = [learner.first_chains(i, observed(i), rng) for i in index.unique().split(AT_ONCE)]
     ends: list[Tensor] = []
     while sum(map(len, ends)) < num:
         for k, (kernel, position) in enumerate(chains):

@@ -94,8 +94,16 @@ def build(settings: RecoverySettings, device: "torch.device", labels: Sequence[s
         kernel=kernel(settings),
         num_steps=settings.num_steps,
         optimizer=optimizer(settings, model),
-        labels=given,
+        labels=given and own_labels(given, settings.batch_size),
+        classes=given or (),
     )
+
+
+def own_labels(labels: Sequence[str], batch_size: int | None) -> list[str]:
+    """The labels of this process's images."""
+    from ..learning import Shard
+
+    return [labels[place] for place in Shard.own(len(labels), batch_size or len(labels)).places.tolist()]
 
 
 def sample(learner: "RecoveryLearner", num: int, images: "Callable[[], ImageSet]", rng: "torch.Generator") -> "Tensor":

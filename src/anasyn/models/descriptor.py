@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 from .reference import FittedGaussian
 
 __all__ = ["Descriptor"]
@@ -74,11 +74,11 @@ class Descriptor(nn.Module):
         root = self.reference.log_determinant().item() if self.reference else dimension * math.log(self.reference_std)
         return dimension / 2 * math.log(2 * math.pi) + root
 
-    def draw_reference(self, like: Tensor, rng: torch.Generator) -> Tensor:
+    def draw_reference(self, like: Tensor, rng: Rng) -> Tensor:
         """Exact draws from p₀, as many as there are images in ``like``, (n, *event)."""
         return self.reference.draw(like, rng) if self.reference else self.reference_std * standard_normal(like, rng)
 
-    def observe(self, images: Tensor, noise: float, rng: torch.Generator) -> Tensor:
+    def observe(self, images: Tensor, noise: float, rng: Rng) -> Tensor:
         """Images with the noise with which they are learned, (n, *event): white with standard deviation ``noise``.
 
         With a fitted reference it has the images' own spectrum, ``noise`` times as strong (`FittedGaussian.observe`).

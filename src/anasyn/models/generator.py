@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 from .observation import Images, observed
 from .prior import LatentPrior
 
@@ -89,7 +89,7 @@ class Generator(nn.Module):
         return self.log_likelihood(z, images) + self.log_prior(z)
 
     @torch.no_grad()
-    def sample(self, num: int, *, rng: torch.Generator) -> Tensor:
+    def sample(self, num: int, *, rng: Rng) -> Tensor:
         """f(z) at ``num`` draws z ~ N(0, I_d), (num, *event), without the pixel noise ε.
 
         Raises:

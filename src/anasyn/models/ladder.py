@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-import torch
 from torch import Tensor, nn
 
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 from .descriptor import Descriptor
 
 __all__ = ["DescriptorLadder", "Ladder", "LevelledNetwork"]
@@ -72,14 +71,14 @@ class Ladder:
         """
         return (1 / self.sigma(t + 1) ** 2 + 1 / self.spread(t) ** 2) ** -0.5
 
-    def diffuse(self, images: Tensor, t: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def diffuse(self, images: Tensor, t: int, rng: Rng) -> tuple[Tensor, Tensor]:
         """A draw of (y_t, x_{t+1}) for each of these images, (n, *event)."""
         alpha_bar = self.alpha_bar(t)
         x = math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * standard_normal(images, rng)
         y = self.shrinkage(t) * x
         return y, y + self.sigma(t + 1) * standard_normal(images, rng)
 
-    def path(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
+    def path(self, images: Tensor, rng: Rng) -> list[Tensor]:
         """A draw of x_0, …, x_T for each of these images, (n, *event) each."""
         alpha_bar = self.alpha_bar(0)
         x = [math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * standard_normal(images, rng)]

@@ -14,6 +14,7 @@ __all__ = [
     "BlockAverage",
     "Blur",
     "Composition",
+    "DataSet",
     "Everything",
     "Grey",
     "Images",
@@ -21,6 +22,8 @@ __all__ = [
     "Observation",
     "Observed",
     "Rows",
+    "Stored",
+    "data_set",
     "floats",
     "observe",
     "observed",
@@ -157,8 +160,8 @@ class Observed:
     def __getitem__(self, index: Tensor | slice) -> "Observed":
         return Observed(self.values[index], self.observation[index])
 
-    def to(self, device: torch.device | str) -> "Observed":
-        return Observed(self.values.to(device), self.observation.to(device))
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Observed":
+        return Observed(self.values.to(device, non_blocking=non_blocking), self.observation.to(device))
 
     @cached_property
     def num_seen(self) -> Tensor:
@@ -167,6 +170,10 @@ class Observed:
         if seen is None:
             return torch.full((len(self),), self.values[0].numel(), device=self.values.device)
         return seen.expand(self.values.shape).flatten(1).sum(1)
+
+    def pin_memory(self) -> "Observed":
+        """In memory from which a GPU copies while it computes; the maps stay where they are."""
+        return Observed(self.values.pin_memory(), self.observation)
 
     def residuals(self, images: Tensor) -> Tensor:
         """A X − A Y of other images X, (n, c, H, W) → (n, *seen); 0 where a value is hidden, and so is its gradient."""
@@ -191,6 +198,38 @@ def floats(images: Rows) -> Rows:
         return as_float(images)
     values, seen = as_float(images.values), images.observation.seen
     return Observed(values if seen is None else values * seen.to(values.dtype), images.observation)
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """The pixels of a set that lie in a file; an index reads them, uint8 (b, c, H, W), or what is seen of them.
+
+    Args:
+        images: a set with ``stored`` pixels.
+    """
+
+    images: ImageSet
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Tensor | slice) -> Images:
+        assert self.images.stored is not None
+        pixels, masks = self.images.stored.read(index)
+        return pixels if masks is None else Observed(pixels, Mask(masks))
+
+    def only(self, places: Tensor) -> "Stored":
+        """The images at these places; nothing is read."""
+        return Stored(self.images.only(places.numpy()))
+
+
+DataSet = Images | Stored
+"""Images in memory, or in a file."""
+
+
+def data_set(images: ImageSet) -> DataSet:
+    """The images of a set as `observe` returns them, but those in a file stay there."""
+    return observe(images) if images.stored is None else Stored(images)
 
 
 def observe(images: ImageSet) -> Images:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import as_float
-from ..rng import standard_normal
+from ..rng import Rng, standard_normal
 
 __all__ = ["FittedGaussian"]
 
@@ -58,8 +58,8 @@ class FittedGaussian(nn.Module):
     @torch.no_grad()
     def fit(self, images: Tensor, noise: float) -> None:
         """Fits m and C to images, (n, c, H, W), uint8 or float in [−1, 1], to which `observe` adds ``noise``."""
-        chosen = torch.linspace(0, len(images) - 1, min(len(images), most_images(images[0].numel()))).long()
-        x = as_float(images[chosen.to(images.device)]).to(self.mean)
+        chosen = torch.linspace(0, len(images) - 1, min(len(images), most_images(images[:1].numel()))).long()
+        x = as_float(images[chosen]).to(self.mean)
         self.mean.copy_(x.mean(0))
         x = x - self.mean
         pixels = x.movedim(1, -1).flatten(0, -2)
@@ -104,12 +104,12 @@ class FittedGaussian(nn.Module):
         remaining = math.prod(self.shape) - found
         return self.std.log().sum() + self.scales[:found].log().sum() + remaining * self.rest.log()
 
-    def draw(self, like: Tensor, rng: torch.Generator) -> Tensor:
+    def draw(self, like: Tensor, rng: Rng) -> Tensor:
         """Exact draws, as many as there are images in ``like``, (n, c, H, W)."""
         drawn = self.mean + self.color(standard_normal(like, rng))
         return drawn.contiguous(memory_format=torch.channels_last)
 
-    def observe(self, images: Tensor, noise: float, rng: torch.Generator) -> Tensor:
+    def observe(self, images: Tensor, noise: float, rng: Rng) -> Tensor:
         """Y + ``noise`` · Tᵀ s u, u ~ N(0, I): images with noise of their own spectrum, (n, c, H, W)."""
         return images + noise * self._transform_back(self.std * standard_normal(images, rng))
 

@@ -13,7 +13,7 @@ from ..evaluation import evenly
 from ..learning import Learner
 from ..methods import Latents, Synthesis
 from ..methods.synthesis import LONG_RUN
-from ..models import Generator, floats, observe, observed
+from ..models import Generator, data_set, floats, observed
 from ..rng import derive
 from ..run import Run
 from . import charts, pictures, settings
@@ -21,7 +21,7 @@ from .charts import Curves
 from .explorer import explorer
 from .figures.curves import METRICS
 from .film import film, packed
-from .plane import latent_plane, panel
+from .plane import drawable, latent_plane, panel
 
 __all__ = ["content"]
 
@@ -137,7 +137,7 @@ def _restored(run: Run) -> list[dict[str, str]] | None:
 
 def _named(images: ImageSet, index: Tensor, side: int) -> list[dict[str, Any]]:
     """The names and data URLs of some training images."""
-    urls = pictures.singles(images.pixels[index], side)
+    urls = pictures.singles(images.take(index), side)
     return [{"name": images.names[i], "image": url} for i, url in zip(index.tolist(), urls, strict=True)]
 
 
@@ -148,19 +148,20 @@ def _of_inference(latents: Latents, drawn: Tensor, images: ImageSet, share: int)
     shown, side = (SHOWN, SIDE) if share > ROOM_FOR_ALL else (SHOWN // 2, SIDE // 2)
     index = evenly(len(images), shown)
     chosen = z[index.to(z.device)]
-    seen = floats(observe(images)[index].to(z.device))
+    seen = floats(data_set(images)[index].to(z.device))
     mse = (model.squares(chosen, seen) / observed(seen).num_seen).tolist()
     reconstructions = model(chosen).cpu()
     training, after = _named(images, index, side), pictures.singles(to_uint8(reconstructions), side)
     samples = pictures.singles(drawn, side)
-    square = _panel(model, z, side // 2)
+    found, few = drawable(latents, images)
+    square = _panel(model, found.z, side // 2)
     pairs = [
         {"name": a["name"], "training": a["image"], "reconstruction": b, "mse": error, "z": _coordinates(position)}
         for a, b, error, position in zip(training, after, mse, chosen.cpu(), strict=True)
     ]
     urls = [square["image"], *samples, *(pair[what] for pair in pairs for what in ("training", "reconstruction") * 2)]
     room = share - CURVES - sum(map(len, urls))
-    plane = explorer(latents, images.names, images.pixels, room, images.labels) if z.shape[1] > 1 else None
+    plane = explorer(found, few.names, few.pixels, room, few.labels) if z.shape[1] > 1 else None
     return {"training": training, "learned": samples, "pairs": pairs, "panel": square, "explorer": finite(plane)}
 
 

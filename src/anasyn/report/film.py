@@ -35,9 +35,9 @@ def film(synthesis: Synthesis, images: ImageSet, seed: int, *, most: int = MOST_
     """Runs the chains of at most ``most`` images for the model's number of transitions, and keeps their frames."""
     device = next(synthesis.model.parameters()).device
     index = evenly(len(images), most).to(device)
-    large = max(1, images.pixels[0, 0].numel() // 128**2)
+    large = max(1, images.shape[2] * images.shape[3] // 128**2)
     steps = frame_steps(synthesis.num_steps, max(5, MOST_FRAMES // large))
-    observed = to_float(images.pixels[index.cpu()].to(device))
+    observed = to_float(images.take(index.cpu()).to(device))
     rng = derive(seed, "film", device=device)
     frames = trajectory(synthesis, index, observed, num_frames=len(steps) - 1, rng=rng)
     finite = frames.isfinite().flatten(1).all(1)
@@ -76,7 +76,7 @@ def packed(watched: Film, images: ImageSet, most: int) -> dict[str, Any]:
             for i, start, training in zip(
                 watched.chosen.tolist(),
                 pictures.singles(to_uint8(watched.frames[0]), LARGEST_TILE),
-                pictures.singles(images.pixels[watched.chosen], LARGEST_TILE),
+                pictures.singles(images.take(watched.chosen), LARGEST_TILE),
                 strict=True,
             )
         ],

@@ -16,7 +16,7 @@ from ..rng import derive
 from ..run import Run
 from . import figures
 from .film import frame_steps
-from .plane import Subspace, latent_plane, panel
+from .plane import Subspace, drawable, few_of, latent_plane, panel
 
 __all__ = ["interpolate", "write"]
 
@@ -37,17 +37,18 @@ def write(run: Run, learner: Learner, images: ImageSet) -> list[Path]:
     folder, method, seed = run.path / "figures", run.method, run.settings.seed
     folder.mkdir(exist_ok=True)
     device = next(learner.model.parameters()).device
+    shown = images.only(few_of(len(images)).tolist())
     drawn = {
-        "training.png": figures.grid_figure(images.pixels, "training images"),
+        "training.png": figures.grid_figure(shown.pixels, "training images"),
         "loss.png": figures.loss_figure(run.metrics()),
     }
-    if images.labels:
-        drawn["classes.png"] = figures.class_grid_figure(images.pixels, images.labels, "training images by class")
+    if shown.labels:
+        drawn["classes.png"] = figures.class_grid_figure(shown.pixels, shown.labels, "training images by class")
     if method.infer:
         latents = method.infer(learner)
         run.save_latents(latents.z)
         samples = method.sample(learner, 64, lambda: images, derive(seed, "figures", device=device))
-        drawn |= _inference_figures(latents, samples, images, run.settings.in_order)
+        drawn |= _inference_figures(*drawable(latents, images), samples, run.settings.in_order)
     if method.synthesise:
         drawn |= _synthesis_figures(method.synthesise(learner), images, seed)
     if method.revise:
@@ -94,7 +95,7 @@ def _samples_by_class(classes: Classes, rng: torch.Generator) -> Figure:
     return figures.class_grid_figure(samples, [names[k] for k in labels.tolist()], f"samples by class{few}")
 
 
-def _inference_figures(latents: Latents, samples: Tensor, images: ImageSet, in_order: bool) -> dict[str, Figure]:
+def _inference_figures(latents: Latents, images: ImageSet, samples: Tensor, in_order: bool) -> dict[str, Figure]:
     model, z = latents
     with torch.no_grad():
         reconstructions = torch.cat([to_uint8(model(part)).cpu() for part in z.split(256)])
@@ -123,11 +124,11 @@ def _synthesis_figures(synthesis: Synthesis, images: ImageSet, seed: int) -> dic
     device = next(synthesis.model.parameters()).device
     rng = derive(seed, "figures", device=device)
     chosen = evenly(len(images), SHOWN)
-    index, observed = chosen.to(device), to_float(images.pixels[chosen].to(device))
+    index, observed = chosen.to(device), to_float(images.take(chosen).to(device))
     drawn = {}
     if not synthesis.proposed:
         starts, synthesized = map(to_uint8, synthesize(synthesis, index, observed, rng=rng))
-        drawn["synthesis.png"] = figures.synthesis_figure(starts, synthesized, images.pixels[chosen])
+        drawn["synthesis.png"] = figures.synthesis_figure(starts, synthesized, images.take(chosen))
     steps = frame_steps(synthesis.num_steps, FRAMES)
     frames = trajectory(synthesis, index[:8], observed[:8], num_frames=len(steps) - 1, rng=rng)
     return drawn | {"chains.png": figures.strip_figure(to_uint8(frames), steps)}

@@ -21,7 +21,7 @@ from . import figures
 from .figures.curves import METRICS, Record
 from .figures.style import STYLE
 from .film import film, frame_steps
-from .plane import latent_plane, panel
+from .plane import drawable, latent_plane, panel
 
 __all__ = ["Format", "write"]
 
@@ -72,7 +72,7 @@ def write(run: Run, form: Format, folder: Path | None = None) -> list[Path]:
 def _figures(run: Run, learner: Learner, images: ImageSet) -> Iterator[tuple[str, float, Draw]]:
     """The name, the width in inches and the drawing of each figure."""
     index = evenly(len(images), SHOWN)
-    yield "training", PAGE, lambda ax: figures.draw_grid(ax, images.pixels[index], min(len(index), 11))
+    yield "training", PAGE, lambda ax: figures.draw_grid(ax, images.take(index), min(len(index), 11))
     records = run.metrics()
     for name, (label, log) in METRICS.items():
         if any(record.get(name) is not None for record in records):
@@ -105,11 +105,11 @@ def _curve(records: Sequence[Record], name: str, label: str, log: bool) -> Draw:
 def _of_inference(
     latents: Latents, samples: Tensor, images: ImageSet, in_order: bool
 ) -> Iterator[tuple[str, float, Draw]]:
-    model, z = latents
+    (model, z), images = drawable(latents, images)
     index = evenly(len(images), SHOWN)
     with torch.no_grad():
         reconstructions = to_uint8(model(z[index.to(z.device)]))
-    pairs = {"image": images.pixels[index], "f(z)": reconstructions}
+    pairs = {"image": images.take(index), "f(z)": reconstructions}
     yield "reconstructions", PAGE, lambda ax: figures.draw_rows(ax, pairs, 11)
     yield "samples", PAGE, lambda ax: figures.draw_grid(ax, samples, 11)
     if z.shape[1] < 2:
@@ -128,10 +128,10 @@ def _of_synthesis(synthesis: Synthesis, images: ImageSet, seed: int) -> Iterator
     if not synthesis.proposed:
         device = next(synthesis.model.parameters()).device
         chosen = evenly(len(images), 20)
-        observed = to_float(images.pixels[chosen].to(device))
+        observed = to_float(images.take(chosen).to(device))
         made = synthesize(synthesis, chosen.to(device), observed, rng=derive(seed, "figures", device=device))
         starts, synthesized = map(to_uint8, made)
-        rows = {"start": starts, "synthesis": synthesized, "training": images.pixels[chosen]}
+        rows = {"start": starts, "synthesis": synthesized, "training": images.take(chosen)}
         yield "synthesis", PAGE, lambda ax: figures.draw_rows(ax, rows, 10)
 
     watched = film(synthesis, images, seed, most=6)

@@ -5,10 +5,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..data import ImageSet
 from ..errors import InputError
+from ..evaluation import evenly
+from ..memory import release
+from ..methods import Latents
 from ..models import Generator
 
-__all__ = ["Subspace", "latent_plane", "panel", "principal_directions"]
+__all__ = ["Subspace", "drawable", "few_of", "latent_plane", "panel", "principal_directions"]
+
+MOST_DRAWN = 5_000  # images of a set that are in figures
+
+
+def few_of(num: int) -> Tensor:
+    """The places of so many images that are in figures: all, or evenly spaced ones of a large set."""
+    return evenly(num, MOST_DRAWN)
+
+
+def drawable(latents: Latents, images: ImageSet) -> tuple[Latents, ImageSet]:
+    """The z and the images of those that are in figures."""
+    if len(images) <= MOST_DRAWN:
+        return latents, images
+    chosen = few_of(len(images))
+    found = Latents(latents.model, latents.z[chosen.to(latents.z.device)]), images.only(chosen.tolist())
+    release()
+    return found
 
 
 @dataclass(frozen=True)

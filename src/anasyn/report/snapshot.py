@@ -26,7 +26,7 @@ def snapshot(run: Run, learner: Learner, images: ImageSet) -> dict[str, Tensor]:
     # The z and the noise are the same each time, so that changes in the images are changes in the model.
     rng = derive(run.settings.seed, "snapshot", device=device)
     index = evenly(len(images), SHOWN)
-    observed = images.pixels[index]
+    observed = images.take(index)
     shown: dict[str, Tensor] = {}
     with averaged(learner):
         if run.method.infer:

@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .. import __version__
+from .. import __version__, ranks
 from ..data import ImageSet
 from ..errors import InputError
-from ..learning import Guard, Learner, use_average
+from ..learning import Guard, Learner, Shard, use_average
+from ..memory import release
 from ..methods import METHODS, Classes, Latents, Method, Settings
 from ..methods.build import build_learner
 from ..methods.paths import film
@@ -224,8 +225,9 @@ class Run:
         device = choose_device(settings.device)
         images, guard = self.data(), Guard(active=settings.guard == "on")
         learner = build_learner(self.method, settings, device, images.labels)
-        like = torch.zeros(1, *settings.shape, device=device)
-        state = saved.load(self.path / "checkpoints", learner, guard, images, like, settings.seed)
+        shards = self.shards()
+        like = torch.zeros(shards[0].width, *settings.shape, device=device)
+        state = saved.load(self.path / "checkpoints", learner, guard, images, shards, like, settings.seed)
         if state and state["versions"] != saved.versions():
             log.warning("%s: saved by other versions than these; results may differ in the last bits", self.path)
         return learner, guard
@@ -313,8 +315,24 @@ class Run:
         if (self.path / "metrics.jsonl").exists():
             flush(self.path / "metrics.jsonl")
         about = {"recipe": self.name, "settings": dataclasses.asdict(self.settings)}
-        about |= {"data": self.data()._asdict(), "versions": saved.versions()}
-        saved.save(self.path / "checkpoints", learner, guard, about)
+        about |= {"versions": saved.versions()}
+        images = self.data()
+        saved.save(self.path / "checkpoints", learner, guard, images, self.shards(), about)
+
+    def shards(self) -> tuple[Shard, Shard]:
+        """This process's part of the training images, and of the held-out ones."""
+        images = self.data()
+        num_images = len(images.digests)
+        return Shard.both(num_images, len(images.held_out), self.settings.batch_size or num_images)
+
+    def require_same(self, images: ImageSet) -> None:
+        """Raises `InputError` unless all processes that learn together have these images and this version."""
+        about = {"images": images.fingerprint, "settings": str(self.settings), **saved.versions()}
+        for number, other in enumerate(ranks.together(about)):
+            if differing := [name for name in about if other[name] != about[name]]:
+                raise InputError(
+                    f"devices: process {number} has other {', '.join(differing)} than process {ranks.rank()}"
+                )
 
     def metrics(self, upto: int | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, up to iteration ``upto``."""
@@ -351,6 +369,7 @@ class Run:
         """Writes the inferred latent vectors, (n, d), with the images' names in order."""
         names = json.dumps(list(self.data().names))
         save_file({"z": z.detach().cpu().contiguous()}, self.path / "latents.safetensors", {"names": names})
+        release()
 
     def latents(self) -> Tensor:
         """The inferred latent vectors, (n, d)."""

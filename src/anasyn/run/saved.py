@@ -1,9 +1,10 @@
 """The checkpoint of a run: the state of its learner and its guard, and the images to which its chains belong."""
 
+import hashlib
 import logging
 import platform
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
-from ..learning import Guard, Learner, prime, restore, tensors_of
-from ..rng import derive
-from . import checkpoint
+from ..learning import Guard, Learner, Shard, begin, prime, shared_tensors, tensors_of
+from ..memory import copied
+from . import checkpoint, rows
 from .listing import Listing
 
 __all__ = ["load", "save", "versions"]
@@ -24,33 +25,47 @@ __all__ = ["load", "save", "versions"]
 log = logging.getLogger(__name__)
 
 
-def save(folder: Path, learner: Learner, guard: Guard, about: dict[str, Any]) -> None:
-    """Writes a checkpoint of a learner and its guard at the end of an iteration.
+def save(
+    folder: Path, learner: Learner, guard: Guard, images: Listing, shards: tuple[Shard, Shard], about: dict[str, Any]
+) -> None:
+    """Writes a checkpoint of a learner and its guard at the end of an iteration; all processes call this together.
 
     Args:
         folder: the run's ``checkpoints``.
-        about: the run's settings, the names and digests of its images in order, and versions, as for JSON.
+        images: the images of the run.
+        shards: this process's part of the training images, and of the held-out ones.
+        about: the run's settings and versions, as for JSON.
 
     Raises:
-        Divergence: a tensor is not finite; nothing is written.
+        Divergence, OSError: as `checkpoint.write` does.
     """
-    state = {"iteration": learner.iteration, "guard": guard.state_dict(), **about}
-    good = {f"good.{name}": tensor for name, tensor in guard.good.items()}
-    checkpoint.write(folder, learner.iteration, tensors_of(learner) | good, state)
+    state = {"iteration": learner.iteration, "guard": guard.state_dict(), "data": _identity(images), **about}
+    shared = shared_tensors(learner)
+    good = {f"good.{name}": guard.good[name] for name in shared if guard.good}
+    parts = rows.written(rows.groups_of(learner, guard.good, images, shards))
+    checkpoint.write(folder, learner.iteration, shared | good, state, parts)
 
 
 def load(
-    folder: Path, learner: Learner, guard: Guard, images: Listing, like: Tensor, seed: int
+    folder: Path,
+    learner: Learner,
+    guard: Guard,
+    images: Listing,
+    shards: tuple[Shard, Shard],
+    like: Tensor,
+    seed: int,
 ) -> dict[str, Any] | None:
     """Restores a new learner and guard, in place, from the newest intact checkpoint, and returns its state.
 
-    Returns None if there is no checkpoint. Warnings are logged about damaged ones.
+    Returns None if there is no checkpoint. Warnings are logged about damaged ones. How many processes wrote it does
+    not matter.
 
     Args:
         folder: the run's ``checkpoints``.
         images: the run's present images. An image whose content is that of an earlier one keeps its chains; the
-            chains of the others are started anew, and those of held-out images if these have changed.
-        like: one image, (1, c, H, W), with the dtype and device of all.
+            chains of the others are started anew.
+        shards: this process's part of the training images, and of the held-out ones.
+        like: a batch of this process, (b, c, H, W), for its shape, dtype and device.
         seed: of the chains that are started anew.
 
     Raises:
@@ -60,20 +75,20 @@ def load(
     for path in checkpoint.newest_first(folder):
         try:
             state = checkpoint.read_state(path)
-            tensors = checkpoint.read_tensors(path, _expected(learner, guard, state, path, like, seed))
+            _require_kinds(state, guard, path)
+            same = state["data"] == _identity(images)
+            begin(learner, like, *shards, seed, 0 if same else state["iteration"])
+            if learner.optimizer:
+                prime(learner.optimizer)
+            good = _read(path, learner, guard.active, images, shards, same=same)
         except InputError as fault:
             faults.append(fault)
             continue
         for damage in faults:
             log.warning("%s; going on from iteration %d", damage, state["iteration"])
-        restore(learner, tensors)
         learner.iteration = state["iteration"]
         guard.load_state_dict(state["guard"])
-        good = {name: tensor.to(like.device) for name, tensor in tensors.items() if name.startswith("good.")}
-        guard.good = {name.removeprefix("good."): tensor for name, tensor in good.items()}
-        if (state["data"]["digests"], state["data"]["held_out"]) != (images.digests, images.held_out):
-            _move(learner, state["data"]["digests"], images, like, seed)
-            guard.good = {}  # the chains in it belong to other images
+        guard.good = good if same else {}  # its chains belong to the images of the checkpoint
         return state
     if faults:
         advice = "no checkpoint here is intact: copy one back, or begin again with --overwrite"
@@ -81,46 +96,41 @@ def load(
     return None
 
 
-def _expected(
-    learner: Learner, guard: Guard, state: dict[str, Any], path: Path, like: Tensor, seed: int
-) -> dict[str, Tensor]:
-    """The tensors that a checkpoint with this state must contain, by name; the learner allocates them."""
+def _require_kinds(state: dict[str, Any], guard: Guard, path: Path) -> None:
+    """Raises `InputError` unless the state has what `save` writes."""
     try:
-        digests, held_out, fresh = state["data"]["digests"], state["data"]["held_out"], guard.state_dict()
-        lists = isinstance(digests, list) and isinstance(held_out, list)
-        if not lists or not digests or {type(digest) for digest in (*digests, *held_out)} != {str}:
-            raise TypeError("digests: expected a string for each image")
+        if not (isinstance(state["data"], str) and re.fullmatch("[0-9a-f]{64}", state["data"])):
+            raise TypeError(f"data: expected the identity of the images, got {state['data']}")
         if not isinstance(state["versions"], dict):
             raise TypeError(f"versions: expected an object, got {state['versions']}")
+        fresh = guard.state_dict()
         if {name: type(value) for name, value in state["guard"].items()} != {n: type(v) for n, v in fresh.items()}:
             raise TypeError(f"guard: expected {fresh}, got {state['guard']}")
     except (KeyError, TypeError, AttributeError) as cause:
         raise InputError(f"{path / checkpoint.STATE}: not the state of a run of this version ({cause})") from cause
-    learner.begin(like, len(digests), len(held_out), rng=derive(seed, "chains", device=like.device))
-    if learner.optimizer:
-        prime(learner.optimizer)
-    tensors = tensors_of(learner)
-    return tensors | ({f"good.{name}": tensor for name, tensor in tensors.items()} if guard.active else {})
 
 
-def _move(learner: Learner, before: Sequence[str], images: Listing, like: Tensor, seed: int) -> None:
-    """Assigns the chains to the present images by content, and starts those of the new images."""
-    now = images.digests
-    places = defaultdict(list)
-    for place, digest in enumerate(before):
-        places[digest].append(place)
-    moves = [(place, places[digest].pop(0)) for place, digest in enumerate(now) if places[digest]]
-    kept = {name: tensor.clone() for name, tensor in learner.chains.state_dict().items()}
-    rng = derive(seed, "chains", learner.iteration, device=like.device)
-    learner.begin(like, len(now), len(images.held_out), rng=rng)
-    to, source = torch.tensor(moves, dtype=torch.long, device=like.device).view(-1, 2).T
-    for name, tensor in learner.chains.state_dict().items():
-        if len(tensor) % len(now) or len(kept[name]) % len(before):  # chains that images use in turn belong to none
-            num = min(len(tensor), len(kept[name]))
-            tensor[:num] = kept[name][:num]
-            continue
-        each = (len(now), -1, *tensor.shape[1:])  # the chains of an image are adjacent
-        tensor.view(each)[to] = kept[name].view(len(before), *each[1:])[source]
+def _read(
+    path: Path, learner: Learner, guarded: bool, images: Listing, shards: tuple[Shard, Shard], *, same: bool
+) -> dict[str, Tensor]:
+    """Copies a checkpoint into a learner that has begun; returns the last good state, if there is a guard."""
+    good = {name: copied(tensor) for name, tensor in tensors_of(learner).items()} if guarded else {}
+    shared = shared_tensors(learner)
+    shared |= {f"good.{name}": good[name] for name in shared if good}
+    found = checkpoint.read_tensors(path, shared)
+    with torch.no_grad():
+        for name, tensor in shared.items():
+            tensor.copy_(found[name])
+    rows.read(path, rows.groups_of(learner, good, images, shards), same=same)
+    return good
+
+
+def _identity(images: Listing) -> str:
+    """The SHA-256 of the digests of the training images and of the held-out ones, in order."""
+    content = hashlib.sha256()
+    for digest in chain(images.digests, ["and held out"], images.held_out):
+        content.update(digest.encode())
+    return content.hexdigest()
 
 
 def versions() -> dict[str, str]:
