@@ -131,7 +131,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         digests = _json(checkpoint / MANIFEST, MAX_MANIFEST_BYTES)
         if not isinstance(digests, dict):
             raise TypeError(f"expected an object in {MANIFEST}")
-        for name in {TENSORS, STATE, *digests}:
+        for name in dict.fromkeys((TENSORS, STATE, *digests)):
             if name not in (TENSORS, STATE) and not SHARD.fullmatch(name):
                 raise InputError(f"{checkpoint / MANIFEST}: {name!r} is no file of a checkpoint")
             if _sha256(checkpoint / name) != digests[name]:
