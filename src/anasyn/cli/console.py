@@ -20,6 +20,7 @@ __all__ = [
     "WarningHandler",
     "fail",
     "images_of",
+    "is_first",
     "natural",
     "parsed",
     "positive",
@@ -34,10 +35,15 @@ def fail(status: int, message: str) -> int:
     return status
 
 
+def is_first() -> bool:
+    """Whether this process is alone, or the first of those that torchrun has started, which speaks for all."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 def print_message(line: str) -> None:
     """Prints a line to standard error, with control characters escaped, since file names may contain them."""
-    if os.environ.get("TORCHELASTIC_RUN_ID") and os.environ.get("RANK", "0") != "0":
-        return  # the first of several processes speaks for all
+    if not is_first():
+        return
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     print(shown, file=sys.stderr, flush=True)
 

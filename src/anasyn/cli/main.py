@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import InputError
 from . import data, learn, restore, runs
-from .console import Parser, WarningHandler, fail
+from .console import Parser, WarningHandler, fail, is_first
 
 __all__ = ["main", "parser"]
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(128 + signal.SIGINT, "stopped")
     except (MemoryError, RuntimeError) as error:
         from ..ranks import LostProcess
-        from ..run.processes import GRACE, LOST, is_first, is_told
+        from ..run.processes import GRACE, LOST, is_told
 
         if isinstance(error, LostProcess):
             time.sleep(0 if is_first() else GRACE)

@@ -99,9 +99,7 @@ def decode_rows(source: Source, places: range, form: Form) -> Rows:
         if seen is not None:
             hidden[row, 0] = ~seen
             tensor = torch.from_numpy(pixels[row : row + 1]).permute(0, 3, 1, 2)
-            pixels[row] = (
-                chequered(tensor, torch.from_numpy(seen)).permute(0, 2, 3, 1).numpy()[0]
-            )  # its chequers are grey, as is an image under them
+            pixels[row] = chequered(tensor, torch.from_numpy(seen)).permute(0, 2, 3, 1).numpy()[0]
         # The chequers are grey, and so only what is seen decides.
         grey[row] = form.channels is None and (pixels[row] == pixels[row, :, :, :1]).all()
     return Rows(pixels, ~hidden, grey, skipped)

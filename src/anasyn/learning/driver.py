@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import ranks
 from ..memory import release
 from ..models import DataSet, Images, floats, observed
-from ..rng import Rng, streams
+from ..rng import streams
 from .averaging import update_average
 from .combining import combined
 from .guard import Guard
@@ -96,8 +96,7 @@ def learn(
         places, index = own.places[index].to(device), index.to(device)
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
-        of_stability = streams(seed, "stability", t, places)
-        events += _stability_warnings(learner, index, batch, of_stability)
+        events += _stability_warnings(learner, index, batch, places, seed)
 
         def watch(record: Record, num_images: int = len(index)) -> Record:
             whole = combined(record, learner.model, num_images)
@@ -108,7 +107,7 @@ def learn(
             record = learner.step(index, batch, rng=streams(seed, "chain noise", t, places), watch=watch)
             guard.watch_weights(learner.model, record)
         except Divergence as trouble:
-            step = step_limit(learner, index, batch, rng=of_stability)
+            step = step_limit(learner, index, batch, rng=streams(seed, "stability", t, places))
             events.append(guard.roll_back(learner, trouble, step, tuple(events)))
             coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
             rolled_back = True
@@ -125,12 +124,12 @@ def learn(
         events, rolled_back = [], False
 
 
-def _stability_warnings(learner: Learner, index: Tensor, images: Images, rng: Rng) -> tuple[str, ...]:
+def _stability_warnings(learner: Learner, index: Tensor, images: Images, places: Tensor, seed: int) -> tuple[str, ...]:
     """In the first iterations: a warning if the step size is above the chains' stability limit."""
     adapted = learner.kernel is not None and learner.kernel.target_acceptance is not None
     if learner.iteration not in (STABILITY_CHECKS[:1] if adapted else STABILITY_CHECKS):
         return ()
-    step = step_limit(learner, index, images, rng=rng)
+    step = step_limit(learner, index, images, rng=streams(seed, "stability", learner.iteration, places))
     if step is None or step.step_size < step.limit:
         return ()
     return (f"{step}; {'it is adapted from there' if adapted else 'choose a smaller one, or kernel mala or hmc'}",)

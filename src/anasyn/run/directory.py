@@ -225,7 +225,7 @@ class Run:
         device = choose_device(settings.device)
         images, guard = self.data(), Guard(active=settings.guard == "on")
         learner = build_learner(self.method, settings, device, images.labels)
-        shards = self.shards()
+        shards = self._shards(images)
         like = torch.zeros(shards[0].width, *settings.shape, device=device)
         state = saved.load(self.path / "checkpoints", learner, guard, images, shards, like, settings.seed)
         if state and state["versions"] != saved.versions():
@@ -317,11 +317,13 @@ class Run:
         about = {"recipe": self.name, "settings": dataclasses.asdict(self.settings)}
         about |= {"versions": saved.versions()}
         images = self.data()
-        saved.save(self.path / "checkpoints", learner, guard, images, self.shards(), about)
+        saved.save(self.path / "checkpoints", learner, guard, images, self._shards(images), about)
 
     def shards(self) -> tuple[Shard, Shard]:
         """This process's part of the training images, and of the held-out ones."""
-        images = self.data()
+        return self._shards(self.data())
+
+    def _shards(self, images: Listing) -> tuple[Shard, Shard]:
         num_images = len(images.digests)
         return Shard.both(num_images, len(images.held_out), self.settings.batch_size or num_images)
 

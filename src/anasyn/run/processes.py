@@ -11,7 +11,7 @@ from datetime import timedelta
 from .. import ranks
 from ..errors import InputError
 
-__all__ = ["GRACE", "LOST", "is_first", "is_told", "joined", "launch", "started"]
+__all__ = ["GRACE", "LOST", "is_told", "joined", "launch", "started"]
 
 LOST = 75  # exit status of a process that has lost another one: EX_TEMPFAIL, since the same command goes on
 GRACE = 3.0  # seconds that other processes wait, since torchrun stops all when one has failed, and the first says why
@@ -110,11 +110,6 @@ def require_fabric() -> None:
         raise InputError(
             "devices: several processes need Lightning Fabric; install it by pip install 'anasyn[distributed]'"
         )
-
-
-def is_first() -> bool:
-    """Whether this process is alone, or the first of those that torchrun has started, which speaks for all."""
-    return not started() or os.environ.get("RANK", "0") == "0"
 
 
 def is_told() -> bool:

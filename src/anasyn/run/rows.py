@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..data.strings import raw
 from ..errors import InputError
 from ..learning import Learner, Shard, tensors_of_images
 from ..memory import release
@@ -73,7 +74,7 @@ def written(groups: Sequence[Group]) -> Iterator[dict[str, Tensor]]:
         for group in groups:
             places = group.shard.places[start : start + step]
             part[f"{group.kind}.place"] = places
-            part[f"{group.kind}.digest"] = _bytes([group.digests[place] for place in places.tolist()])
+            part[f"{group.kind}.digest"] = torch.from_numpy(raw([group.digests[place] for place in places.tolist()]))
             for name, tensor in group.tensors.items():
                 each = group.rows_each(tensor)
                 part[f"{group.kind}.{name}"] = tensor[start * each : (start + step) * each]
@@ -132,9 +133,3 @@ def _taken(places: dict[bytes, list[int]], digests: Tensor) -> Tensor:
     """For each digest, the next image that has it, or −1; an image is taken once."""
     found = [places.get(bytes(digest)) for digest in digests.numpy()]
     return torch.tensor([each.pop(0) if each else -1 for each in found], dtype=torch.int64)
-
-
-def _bytes(digests: Sequence[str]) -> Tensor:
-    """Hexadecimal digests as uint8 (n, 32)."""
-    content = bytearray(b"".join(map(bytes.fromhex, digests)))
-    return torch.tensor(content, dtype=torch.uint8).view(-1, 32)

@@ -72,11 +72,12 @@ def load(
         InputError: there are checkpoints and none is intact.
     """
     faults: list[InputError] = []
+    identity = _identity(images)
     for path in checkpoint.newest_first(folder):
         try:
             state = checkpoint.read_state(path)
             _require_kinds(state, guard, path)
-            same = state["data"] == _identity(images)
+            same = state["data"] == identity
             begin(learner, like, *shards, seed, 0 if same else state["iteration"])
             if learner.optimizer:
                 prime(learner.optimizer)
