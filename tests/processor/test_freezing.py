@@ -311,3 +311,19 @@ def test_weights_come_back_as_they_were():
     assert not fixed.requires_grad
     assert all(p.requires_grad for p in network.parameters() if p is not fixed)
     assert "forward" not in vars(network)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("network", [networks.deconv(5, 32), networks.conv(32, (32, 64, 128, 256))])
+def test_weights_are_converted_once_for_each_shape(network, batch, capfd):
+    """oneDNN reports every conversion; those at each call would take several times as long as the convolutions."""
+    x = normal(batch, 5) if isinstance(network[0], nn.Linear) else normal(batch, 3, 32, 32)
+    x = (x if x.dim() == 2 else x.contiguous(memory_format=torch.channels_last)).requires_grad_()
+    conversions = []
+    with frozen(network), torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+        for _ in range(2):
+            capfd.readouterr()
+            torch.autograd.grad(network(x).sum(), x)
+            conversions.append(capfd.readouterr().out.count(",reorder,"))
+    assert conversions[0] > 0
+    assert conversions[1] == 0

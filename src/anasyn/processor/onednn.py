@@ -1,7 +1,7 @@
-"""A convolution by oneDNN, PyTorch's library for CPUs, with its weights converted to oneDNN's layout once."""
+"""A convolution by oneDNN, PyTorch's library for CPUs, with its weights converted to oneDNN's layouts beforehand."""
 
-from collections.abc import Sequence
-from typing import TypeGuard
+from collections.abc import Callable, Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,9 @@ class Convolution:
     With the same w, (k, c, ·, ·), a convolution's gradient is a transposed convolution, and vice versa:
     `down` maps (n, c, H, W) → (n, k, h, w), and `up` maps (n, k, h, w) → (n, c, H, W), for given H and W.
 
+    oneDNN chooses an algorithm for each shape of the input, and each algorithm has its own layout for w. Weights in
+    another one would be converted at every call, which can take forty times as long as the convolution.
+
     Args:
         layer: the convolution, one that `can_replace` accepts.
         slope: of the LeakyReLU that follows, or None.
@@ -43,21 +46,20 @@ class Convolution:
     def __init__(self, layer: Conv, slope: float | None, dtype: torch.dtype):
         w = layer.weight.detach().to(dtype)
         self.layer = layer
+        self.w = w
         self.channels = w.shape[1]
         self.is_down = isinstance(layer, nn.Conv2d)
         self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
         self.slope = slope
         assert isinstance(layer.padding, tuple)
         self.kernel, self.stride, self.padding = layer.kernel_size, layer.stride, layer.padding
-        self.w_down = mkldnn._reorder_convolution_weight(w, self.padding, self.stride)
+        self.laid_out: dict[tuple[str, torch.Size], Tensor] = {}  # by direction and shape of the input
         doubles = (self.kernel, self.stride, self.padding) == ((4, 4), (2, 2), (1, 1))
         self.in_squares = doubles and 4 * self.channels <= LANES
         if self.in_squares:
-            self.w_up = mkldnn._reorder_convolution_weight(padded(weights_of_squares(w)), (1, 1))
+            self.w_squares = padded(weights_of_squares(w))
             if self.bias is not None and not self.is_down:
                 self.bias = padded(self.bias.repeat(4))
-        else:
-            self.w_up = mkldnn._reorder_convolution_transpose_weight(w, self.padding, (0, 0), self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.is_down:
@@ -75,18 +77,28 @@ class Convolution:
         return self.up(gradient, sides) if self.is_down else self.down(gradient)
 
     def down(self, x: Tensor, bias: Tensor | None = None, slope: float | None = None) -> Tensor:
-        return convolved(x, self.w_down, bias, self.padding, self.stride, slope)
+        w = self.weights("down", x, mkldnn._reorder_convolution_weight, self.w, self.padding, self.stride)
+        return convolved(x, w, bias, self.padding, self.stride, slope)
 
     def up(self, x: Tensor, sides: Sequence[int], bias: Tensor | None = None, slope: float | None = None) -> Tensor:
         if self.in_squares:
-            squares = convolved(x, self.w_up, bias, (1, 1), (1, 1), slope)
+            w = self.weights("up", x, mkldnn._reorder_convolution_weight, self.w_squares, (1, 1), (1, 1))
+            squares = convolved(x, w, bias, (1, 1), (1, 1), slope)
             return image_of_squares(squares, self.channels)[..., 1 : sides[0] + 1, 1 : sides[1] + 1]
         least = self.least_sides(x)
         output_padding = [sides[0] - least[0], sides[1] - least[1]]
+        reorder = mkldnn._reorder_convolution_transpose_weight
+        w = self.weights("up", x, reorder, self.w, self.padding, output_padding, self.stride)
         y: Tensor = mkldnn._convolution_transpose_pointwise.default(
-            x, self.w_up, bias, self.padding, output_padding, self.stride, (1, 1), 1, *activation(slope)
+            x, w, bias, self.padding, output_padding, self.stride, (1, 1), 1, *activation(slope)
         )
         return y
+
+    def weights(self, direction: str, x: Tensor, reorder: Callable[..., Tensor], *convolution: Any) -> Tensor:
+        """The weights in the layout for inputs of x's shape, converted if they have not been yet."""
+        if (key := (direction, x.shape)) not in self.laid_out:
+            self.laid_out[key] = reorder(*convolution, (1, 1), 1, x.shape)
+        return self.laid_out[key]
 
     def least_sides(self, x: Tensor) -> list[int]:
         """The height and width that `up` computes from x without output padding."""
