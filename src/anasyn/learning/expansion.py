@@ -57,8 +57,8 @@ def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
     sums = torch.zeros(d, dtype=torch.float64, device=z.device)
     for part in parts(z):
         sums += part.sum(0, dtype=torch.float64)
-    n = ranks.total_of(len(z))
-    mean = ranks.total(sums)[0] / n
+    sums, n = ranks.total(sums, torch.full_like(sums[0], len(z)))
+    mean = sums / n
     products = torch.zeros(d, d, dtype=torch.float64, device=z.device)
     for part in parts(z):
         centred = part.double() - mean
@@ -81,7 +81,7 @@ def expansion_strength(strength: float, batch: int, num_images: int) -> float:
 
     b and n are this process's part of them.
     """
-    b, n = ranks.total_of(batch), ranks.total_of(num_images)
+    b, n = ranks.total(torch.tensor([batch, num_images]))[0].tolist()
     return 1 - (1 - strength) ** (b / n)
 
 
