@@ -3,6 +3,7 @@
 import ctypes
 import io
 import logging
+import os
 import stat
 import struct
 import warnings
@@ -147,7 +148,7 @@ def _deep_grey(image: Image.Image) -> Image.Image:
 
 def printable(name: Path | str) -> str:
     """A name with unprintable characters escaped, and backslashes too, so that different names stay different."""
-    shown = Path(name).as_posix()
+    shown = name.as_posix() if isinstance(name, Path) else name.replace(os.sep, "/")
     if shown.isprintable() and "\\" not in shown:
         return shown
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in shown)
