@@ -67,7 +67,7 @@ def shrunk_moments(z: Tensor) -> tuple[Tensor, Tensor]:
     target = covariance.trace() / d * torch.eye(d, dtype=covariance.dtype, device=z.device)
     distance = ((covariance - target) ** 2).sum()
     scatter = (1 - 2 / d) * (covariance**2).sum() + covariance.trace() ** 2
-    share = (scatter / ((n + 1 - 2 / d) * distance)).clamp(max=1) if distance > 0 else 1.0
+    share = (scatter / ((n + 1 - 2 / d) * distance)).nan_to_num(1.0).clamp(max=1)  # 1 where S is m I already
     return mean, (1 - share) * covariance + share * target
 
 
