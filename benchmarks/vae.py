@@ -224,7 +224,8 @@ def learn_vae(
         with torch.no_grad():
             images = floats(held_out[index])
             bound, z = minus_bound(images)
-            noise.update(decoder, index, images, decoder.squares(z, images))
+            noise.keep(index, images, decoder.squares(z, images))
+            noise.update(decoder)
         bounds = [*bounds, bound.mean().item()][-parts:]
         if len(bounds) == parts and statistics.fmean(bounds) < best:
             best = statistics.fmean(bounds)
