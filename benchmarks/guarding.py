@@ -43,7 +43,7 @@ def main() -> None:
         for owner, method in methods:
             setattr(owner, method, timed(getattr(owner, method), what))
     with tempfile.TemporaryDirectory() as folder:
-        run, images = begin(Path(folder, "run"), name, RECIPES[name].settings, strict=False, overwrite=False)
+        run, images, _ = begin(Path(folder, "run"), name, RECIPES[name].settings, strict=False, overwrite=False)
         learner, guard = run.resume()
         began = time.perf_counter()
         iterations = sum(1 for _ in advance(run, learner, guard, images))
