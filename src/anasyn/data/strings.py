@@ -68,12 +68,12 @@ def hexadecimal(digests: NDArray[np.uint8], places: NDArray[np.int64]) -> String
     return Strings(lambda i: digests[i].tobytes().hex(), places)
 
 
-def raw(digests: Sequence[str]) -> NDArray[np.uint8]:
+def raw(digests: Iterable[str]) -> NDArray[np.uint8]:
     """Hexadecimal digests as uint8, (n, 32)."""
-    content = np.empty((len(digests), 32), dtype=np.uint8)
-    for row, digest in zip(content, digests, strict=True):
-        row[:] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
-    return content
+    content = bytearray()
+    for digest in digests:
+        content += bytes.fromhex(digest)
+    return np.frombuffer(content, dtype=np.uint8).reshape(-1, 32)
 
 
 def coded(texts: Iterable[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
