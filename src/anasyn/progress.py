@@ -3,16 +3,36 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from .learning import Record
 
-__all__ = ["counter", "show", "steps"]
+__all__ = ["counter", "say", "show", "silenced", "steps"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
 Step = TypeVar("Step")
+
+_silent = False
+
+
+@contextmanager
+def silenced(silent: bool) -> Iterator[None]:
+    """If ``silent``, `steps` and `say` show nothing meanwhile."""
+    global _silent
+    before, _silent = _silent, silent
+    try:
+        yield
+    finally:
+        _silent = before
+
+
+def say(line: str) -> None:
+    """Prints a line about what is going on."""
+    if not _silent:
+        print(line, file=sys.stderr, flush=True)
 
 
 def show(records: Iterable["Record"], total: int, *, quiet: bool) -> Iterator["Record"]:
@@ -42,6 +62,9 @@ def counter(what: str) -> Callable[[int, int], None]:
 
 def steps(done: Iterable[Step], total: int, what: str) -> Iterator[Step]:
     """Yields the results of ``total`` steps as they are done; shows a bar, or a line every few seconds."""
+    if _silent:
+        yield from done
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.markup import escape

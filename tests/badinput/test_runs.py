@@ -184,7 +184,8 @@ def test_a_diagnosis_that_is_none_is_named(content: str | bytes, generator: Path
     assert str(run / "diagnosis.json") in str(error.value)
 
 
-NO_MEASURES = ("{}", '{"iteration": 4}', '{"iteration": 4, "measures": []}', '{"measures": {}}')
+NO_MEASURES = ("{}", '{"iteration": 4}', '{"iteration": 4, "measures": []}', '{"measures": {}}',
+               '{"iteration": 4, "data": 7, "measures": {}}')  # fmt: skip
 MEASURE = '{"iteration": 4, "measures": {"swd": %s}}'
 NO_MEASURE = ("7", "{}", '{"value": 1.0}', '{"protocol": ""}', '{"value": "1", "protocol": ""}',
               '{"value": 1.0, "protocol": 7}')  # fmt: skip

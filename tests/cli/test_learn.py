@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from anasyn import progress
+from anasyn.data import reading
 from anasyn.recipes import RECIPES
 
 from ..commands import Command, refused, tree
@@ -15,6 +18,62 @@ from .small import SMALL
 def test_quiet_is_silent(command: Command, cats: Path, tmp_path: Path, no_figures: None) -> None:
     done = command("learn", "descriptor", "--data", cats, "--out", tmp_path / "run", *SMALL, "--quiet")
     assert done == (0, f"{tmp_path / 'run' / 'figures'}\n", "")
+
+
+def test_quiet_is_silent_about_caching(
+    command: Command, cats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_figures: None
+) -> None:
+    monkeypatch.setattr(reading, "LEAST_CACHED", 0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    for name, options in (("loud", ()), ("quiet", ("--quiet",))):
+        monkeypatch.setenv("ANASYN_CACHE", str(tmp_path / name / "cache"))
+        done = command("learn", "descriptor", "--data", cats, "--out", tmp_path / name / "run", *SMALL, *options)
+        assert done.status == 0
+        assert ("caching 6 images" in done.err) == (name == "loud")
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("size", [(), ("--size", 16)], ids=["default size", "size"])
+@pytest.mark.parametrize("least", [0, 2**30], ids=["cached", "in memory"])
+def test_a_folder_is_listed_once(
+    size: tuple[object, ...],
+    least: int,
+    command: Command,
+    cats: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_figures: None,
+) -> None:
+    """Its entries are read as many times as there are entries, but for the one that shows that it has images."""
+    entries: list[str] = []
+    scandir = os.scandir
+
+    class Counted:
+        def __init__(self, path: object):
+            self.found, self.path = scandir(path), os.fspath(path)
+
+        def __enter__(self) -> "Counted":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.found.close()
+
+        def __iter__(self) -> "Counted":
+            return self
+
+        def __next__(self) -> os.DirEntry[str]:
+            entry = next(self.found)
+            if self.path == str(cats):
+                entries.append(entry.name)
+            return entry
+
+    monkeypatch.setattr(reading, "LEAST_CACHED", least)
+    monkeypatch.setenv("ANASYN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "scandir", Counted)
+    options = ("--width", 8, "--num-steps", 1, "--iterations", 1, *size)
+    assert command("learn", "generator", "--data", cats, "--out", tmp_path / "run", *options).status == 0
+    assert {*entries} == {path.name for path in cats.iterdir()}
+    assert len(entries) == len({*entries}) + 1
 
 
 def test_the_help_lists_what_each_recipe_is(command: Command) -> None:

@@ -117,7 +117,7 @@ def test_evaluating_prints_one_json_object(
         assert set(measure) - {"standard_error", "warning"} == {"value", "protocol"}
         assert isinstance(measure["value"], float)
     assert result["kid"]["standard_error"] > 0
-    assert Run.open(run).evaluation() == {"iteration": 4, "measures": result}
+    assert Run.open(run).evaluation() == {"iteration": 4, "data": None, "measures": result}
     again = command("evaluate", run, "--data", cats)
     warned(again, "memorisation left out")  # since the held-out images are the training images
     more = json.loads(again.out)
@@ -127,7 +127,7 @@ def test_evaluating_prints_one_json_object(
     assert {name: more[name] for name in kept} == {name: result[name] for name in kept}
     for name in COMPARED:
         assert more[f"held_out_{name}"]["value"] == result[name]["value"]  # the same images
-    assert Run.open(run).evaluation() == {"iteration": 4, "measures": more}
+    assert Run.open(run).evaluation() == {"iteration": 4, "data": str(cats), "measures": more}
 
 
 def test_evaluating_on_held_out_images(command: Command, run: Path, tmp_path: Path) -> None:

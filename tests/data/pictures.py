@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from anasyn.data.sources import load
+
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
 
@@ -46,6 +48,13 @@ def folder_of(folder, *pictures, suffix="png"):
 
 def assert_near(pixels, expected, tolerance):
     assert np.abs(np.asarray(pixels, dtype=int) - np.asarray(expected, dtype=int)).max() <= tolerance
+
+
+def side_of(data):
+    """The side, in pixels, from which the size of a run's images follows."""
+    sides = []
+    load(data, lambda side: sides.append(side) or 16)
+    return sides[0]
 
 
 def is_one_line(error, *parts):

@@ -11,10 +11,10 @@ import torch
 
 from anasyn.data import cache, read_folder, reading
 from anasyn.data.archives import is_archives
-from anasyn.data.sources import full, load, smaller_side
+from anasyn.data.sources import full, load
 from anasyn.errors import InputError
 
-from .pictures import blocks, folder_of, is_one_line, quarters
+from .pictures import blocks, folder_of, is_one_line, quarters, side_of
 
 
 def png(width: int = 20, height: int = 14) -> bytes:
@@ -53,7 +53,7 @@ def test_a_tar_of_a_folder_is_the_folder(folder: Path, tmp_path: Path, monkeypat
         assert (found.stored is None) == (least > 0)
         assert (found.names, found.fingerprint, found.labels) == (images.names, images.fingerprint, None)
         assert torch.equal(found.pixels, images.pixels)
-    assert smaller_side(str(file)) == 16
+    assert side_of(str(file)) == 16
     monkeypatch.chdir(tmp_path)
     assert full("a.tar") == str(file)
 
@@ -122,7 +122,7 @@ def test_an_archive_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, h
     file = tarred(tmp_path / "a.tar", {f"{number}.png": png(64, 64) for number in range(4)})
     damage, words = BAD[how]
     damage(file)
-    for read in (lambda: load(str(file), 12), lambda: smaller_side(str(file))):
+    for read in (lambda: load(str(file), 12), lambda: side_of(str(file))):
         with pytest.raises(InputError) as error:
             read()
         assert is_one_line(error, file, words)

@@ -17,7 +17,7 @@ from filelock import FileLock
 from PIL import Image
 from safetensors.numpy import load_file
 
-from anasyn.data import ImageSet, building, cache, read_folder, reading, spread
+from anasyn.data import ImageSet, building, cache, occlude, occlusion, read_folder, reading, spread
 from anasyn.data.folders import Folder
 from anasyn.data.rowfile import RowFile
 from anasyn.data.source import Form, Rows, Source
@@ -130,6 +130,41 @@ def test_masks_are_cached(folder: Path, tmp_path: Path) -> None:
     assert cached(folder, **options).fingerprint != stored.fingerprint
 
 
+@pytest.mark.parametrize("text", ["salt:.5", "salt:0.001", "square:5", "half"])
+@pytest.mark.parametrize("form", ["as it is", "hidden"])
+def test_an_occluded_cached_set_is_the_one_in_memory(folder: Path, form: str, text: str) -> None:
+    stored, images = (occlude(read(folder, **FORMS[form]), text) for read in (cached, in_memory))
+    assert_same(stored, images)
+    assert torch.equal(stored.hidden_shares(), images.hidden_shares())
+    for part, other in zip(stored.split(3), images.split(3), strict=True):
+        assert part.names == other.names
+        assert torch.equal(part.pixels, other.pixels)
+    assert_same(occlude(stored, "square:3"), occlude(images, "square:3"))
+
+
+def test_images_are_occluded_and_their_hidden_pixels_counted_a_few_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in folder.glob("*/*.png"):
+        picture(np.random.default_rng(), holes=True).save(path)
+    images, read = cached(folder, transparent="hidden"), []
+    monkeypatch.setattr(cache, "AT_ONCE", 2)
+    monkeypatch.setattr(occlusion, "AT_ONCE", 2)
+
+    def counted(file: RowFile, places: np.ndarray, read_rows: Callable = RowFile.read) -> np.ndarray:
+        read.append(len(places))
+        return read_rows(file, places)
+
+    monkeypatch.setattr(RowFile, "read", counted)
+    assert images.hides
+    assert read == []
+    images.hidden_shares()
+    assert sum(read) == 2 * len(images)  # of pixels, and of masks
+    occlude(images, "square:2").hidden_shares()
+    assert sum(read) == 4 * len(images)
+    assert max(read) == 2
+
+
 @pytest.mark.parametrize("holes", [False, True])
 def test_grey_images_are_cached_with_one_channel(tmp_path: Path, holes: bool, own_cache: Path) -> None:
     rng = np.random.default_rng(0)
@@ -236,7 +271,7 @@ def test_an_unverified_digest_would_be_noticed(folder: Path, own_cache: Path, mo
     plant(
         monkeypatch,
         "anasyn.data.cache:StoredPixels.read",
-        {"if digest(row, mask) !=": "if False and digest(row, mask) !="},
+        {"if found !=": "if False and found !="},
     )
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         test_a_flipped_bit_is_found_when_its_image_is_read(folder, own_cache, "pixels.safetensors")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from anasyn.data import read_folder, reading
-from anasyn.data.sources import full, load, smaller_side
+from anasyn.data.sources import full, load
 from anasyn.errors import InputError
 
-from .pictures import blocks, is_one_line, quarters, saved
+from .pictures import blocks, is_one_line, quarters, saved, side_of
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_a_saved_set_is_the_folder(
             assert found.fingerprint == images.fingerprint
             assert tuple(found.labels) == images.labels == ("a", "a", "b", "b")
             assert torch.equal(found.pixels, images.pixels)
-            assert smaller_side(name) == 16
+            assert side_of(name) == 16
         assert load(f"hf:{saved_set}:test", 12).digests == images.digests[1:3]
     monkeypatch.chdir(tmp_path)
     assert full("hf:saved") == f"hf:{saved_set}:train"

@@ -74,7 +74,7 @@ FAULTS = {
     "a square that never reaches the border": (squares_are_even, "_drawn", {"length - side + 1": "length - side"}),
     "a square that is cut off": (squares_are_even, "_drawn", {"length - side + 1": "length"}),
     "never the right half": (halves_are_even, "_drawn", {"torch.randint(4,": "torch.randint(3,"}),
-    "one mask for all": (halves_are_even, "occlude", {"int(digest, 16)": "0"}),
+    "one mask for all": (halves_are_even, "_occluded", {"int(each, 16)": "0"}),
 }  # fmt: skip
 
 

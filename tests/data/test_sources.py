@@ -8,8 +8,10 @@ import torch
 from anasyn.data import read_folder, save_image
 from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.data.resizing import Fit
-from anasyn.data.sources import DRAWN_IMAGES, full, load, named, smaller_side
+from anasyn.data.sources import DRAWN_IMAGES, full, load, named
 from anasyn.errors import InputError
+
+from .pictures import side_of
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def test_a_drawn_set_is_drawn_at_the_size_asked_for() -> None:
     assert images.names[:2] == ("drawn-cats-00.png", "drawn-cats-01.png")
     assert len(set(images.names)) == len(images) == DRAWN_IMAGES
     assert load("drawn-cats", 24).fingerprint == images.fingerprint != load("drawn-egrets", 24).fingerprint
-    assert smaller_side("drawn-cats") is None
+    assert side_of("drawn-cats") == 64
     assert str(DRAWN_IMAGES) in named()["drawn-cats"]
 
 
@@ -60,7 +62,7 @@ def test_classes_and_channels_come_from_the_folder(folder: Path) -> None:
 def test_a_folder_is_read(folder: Path) -> None:
     assert torch.equal(load(str(folder), 16, fit="stretch").pixels, read_folder(folder, 16, fit="stretch").pixels)
     assert not torch.equal(load(str(folder), 16).pixels, load(str(folder), 16, fit="stretch").pixels)
-    assert smaller_side(str(folder)) == 14
+    assert side_of(str(folder)) == 14
 
 
 def test_a_bad_file_is_skipped_or_refused(folder: Path) -> None:
@@ -75,7 +77,7 @@ def test_a_bad_file_is_skipped_or_refused(folder: Path) -> None:
 def test_published_photographs_are_found_where_they_were_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANASYN_PHOTOGRAPHS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for call in (lambda: load("egret", 16), lambda: smaller_side("egret")):
+    for call in (lambda: load("egret", 16), lambda: side_of("egret")):
         with pytest.raises(InputError, match="run `anasyn data fetch egret`"):
             call()
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from anasyn import GeneratorLearner, learn
+from anasyn import GeneratorLearner, learn, mcmc
 from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.learning import principal_components
 from anasyn.learning import principal_scores as scores_on
 from anasyn.models import Generator, networks
+from anasyn.rng import streams
 
 CATS, OTHERS = draw_cats(drawn_factors(40), 32), draw_cats(drawn_factors(6, seed=9), 32)
 
@@ -59,6 +60,28 @@ def test_chains_start_there_and_elsewhere_at_draws_from_the_prior(d):
     torch.testing.assert_close(learner.chains.positions[:, :k], scores.float())
     torch.testing.assert_close(learner.held_out.positions[:, :k], others.float())
     assert torch.equal(learner.chains.positions[:, k:], drawn[:, k:])
+
+
+@pytest.mark.parametrize("d", [2, 60])
+def test_what_the_scores_replace_is_not_drawn(d, monkeypatch):
+    """Where each image has a stream; the coordinates beyond the scores are the draws that there are without scores."""
+
+    def begun() -> GeneratorLearner:
+        learner = learner_of("principal", d)
+        learner.begin(torch.zeros(1, 3, 32, 32), 40, 6, rng=streams(0, "chains", 0, torch.arange(46)))
+        return learner
+
+    without, learner = begun(), begun()
+    drawn = [chains.positions.clone() for chains in (without.chains, without.held_out)]
+    if d == 2:
+        monkeypatch.setattr(mcmc.chains, "standard_normal", None)
+    learner.prepare(CATS, OTHERS, whole=CATS)
+    for chains, before, scores in zip(
+        (learner.chains, learner.held_out), drawn, principal_scores(CATS, OTHERS, d), strict=True
+    ):
+        k = scores.shape[1]
+        torch.testing.assert_close(chains.positions[:, :k], scores.float())
+        assert torch.equal(chains.positions[:, k:], before[:, k:])
 
 
 def test_learning_begins_there_once():

@@ -271,6 +271,8 @@ def test_an_evaluation_is_shown_with_each_warning_beside_its_number(synthesising
     assert "kid 0.0123 ± 0.0046 None are copies. Kernel distance." in page.text
     assert "anasyn evaluate " + str(run.path) not in page.text
     assert_needs_no_other_file(page, run.path / "report.html")
+    run.save_evaluation(3, MEASURES, "/faces/<i>")
+    assert "after iteration 3, with the images of /faces/<i> as held-out ones." in Page(html.write([run])).text
     several = Page(html.write([run, synthesising], tmp_path / "both.html"))
     assert several.text.count(LOW) == 1
     assert several.text.count("not evaluated as it is now") == 1

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..methods.settings import GROUPS, Scale, Settings, choices_of, default_size, height_and_width, kinds_of
-from ..progress import show
+from ..methods.settings import GROUPS, Scale, Settings, choices_of, height_and_width, kinds_of
+from ..progress import show, silenced
 from ..recipes import RECIPES, Recipe
 from .console import Parser, fail, parsed, positive, print_message
 
@@ -88,7 +88,8 @@ def learn_command(arguments: argparse.Namespace) -> int:
     if arguments.devices > 1 and not started():
         status, message = launch(sys.argv[1:], arguments.devices)
         return fail(status, message) if message else status
-    with joined(asked.device), locked(path) if ranks.rank() == 0 else nullcontext():
+    lock = locked(path) if ranks.rank() == 0 else nullcontext()
+    with silenced(arguments.quiet), joined(asked.device), lock:
         return learn_in(path, arguments, asked)
 
 
@@ -241,15 +242,14 @@ def begin(
     if asked.data is None:
         raise InputError(f"learn {name}: --data is missing; expected a folder of images or a set of `anasyn data list`")
     device = choose_device(asked.device)
-    side = 64 if asked.size else asked.smaller_side() or 64  # read from many files, and only for the size
-    scale = Scale(0, smaller_side=side, has_bfloat16=has_bfloat16(device))
-    size = asked.size or default_size(scale)
+    size = height_and_width(asked.size) if asked.size else None
     channels = None if asked.channels == "auto" else int(asked.channels)
-    images = asked.read(height_and_width(size), channels, strict=strict)
+    images = asked.read(size, channels, strict=strict)
     for line in images.skipped:
         print_message(f"warning: {line}")
-    scale = dataclasses.replace(scale, num_images=len(images), channels=images.shape[1], spread=spread(images))
-    settings = dataclasses.replace(asked.absolute(), size=size).resolve(scale)
+    num_images, found_channels, *sides = images.shape
+    scale = Scale(num_images, min(sides), has_bfloat16(device), found_channels, spread(images))
+    settings = asked.absolute().resolve(scale)
     held_out, num = None, settings.num_held_out(len(images))
     if num:
         images, held_out = images.split(num)
@@ -275,8 +275,7 @@ def settings_lines(run: "Run", asked: Settings) -> Iterator[str]:
 
 def hidden_pixels(sets: list["ImageSet"]) -> str:
     """How many of the images have hidden pixels, and the share of these images that is hidden; empty if none has."""
-    seen = [share for images in sets if images.masks is not None for share in images.masks.flatten(1).float().mean(1)]
-    hidden = [1 - float(share) for share in seen if share < 1]
+    hidden = [share for images in sets for share in images.hidden_shares().tolist() if share]
     if not hidden:
         return ""
     return (

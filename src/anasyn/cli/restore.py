@@ -121,7 +121,7 @@ def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], Sequ
     truth = None
     if arguments.occlude:
         images, truth = occlude(images, arguments.occlude), images
-    if images.masks is None:
+    if not images.hides:
         raise InputError(
             "restore: nothing is missing of these images; expected transparent pixels, --masks, --occlude or --as"
         )

@@ -155,6 +155,7 @@ def interpolate(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Prints every quality measure of the run as one JSON object, and keeps them for the report."""
+    from ..data.sources import full
     from ..evaluation.runs import evaluate
     from ..progress import counter
     from ..run import Run
@@ -165,7 +166,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     measures = evaluate(run, held_out, features=arguments.features, fast=arguments.fast, progress=counter("likelihood"))
     print(json.dumps(measures, indent=2))
     assert iteration is not None  # or there was nothing to evaluate
-    run.save_evaluation(iteration, measures)
+    run.save_evaluation(iteration, measures, full(arguments.data) if arguments.data else None)
     return 0
 
 

@@ -35,12 +35,18 @@ def is_archives(data: str) -> bool:
         return True
     if not os.path.isdir(data):
         return False
+    found = False
     try:
-        found = [entry for entry in os.scandir(data) if not entry.name.startswith(".")]
+        with os.scandir(data) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    suffix = entry.name.rpartition(".")[2].lower()
+                    if suffix in IMAGES or entry.is_dir():
+                        return False  # of a folder of images, the first one tells
+                    found |= suffix == "tar"
     except OSError:
         return False
-    suffixes = {entry.name.rpartition(".")[2].lower() for entry in found}
-    return "tar" in suffixes and not suffixes & {*IMAGES} and not any(entry.is_dir() for entry in found)
+    return found
 
 
 class Archives(Source):

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from ..errors import InputError
-from ..progress import steps
+from ..progress import say, steps
 from . import cache
 from .decoding import quiet
 from .pixels import ImageSet, digest
@@ -197,7 +196,7 @@ def _alone(folder: Path, source: Source) -> Iterator[None]:
         lock = cache.locked(folder, timeout=0)
         lock.__enter__()
     except Timeout:
-        print(f"waiting for another process, which is caching {source.title}", file=sys.stderr, flush=True)
+        say(f"waiting for another process, which is caching {source.title}")
         lock = cache.locked(folder)
         lock.__enter__()
     try:

@@ -23,13 +23,26 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import InputError
-from .pixels import ImageSet, digest
+from .pixels import ImageSet, digest, hidden_shares
 from .rowfile import RowFile
 from .strings import Strings, decoded, hexadecimal, unpacked
 
-__all__ = ["INDEX", "MANIFEST", "PARTIAL", "Entry", "StoredPixels", "delete", "entries", "find", "locked", "root"]
+__all__ = [
+    "AT_ONCE",
+    "INDEX",
+    "MANIFEST",
+    "PARTIAL",
+    "Entry",
+    "StoredPixels",
+    "delete",
+    "entries",
+    "find",
+    "locked",
+    "root",
+]
 
 MANIFEST, PARTIAL, INDEX, LOCK = "manifest.json", "manifest.partial", "index.safetensors", ".lock"
+AT_ONCE = 256  # images in memory, where all are gone through
 
 
 def root() -> Path:
@@ -85,6 +98,21 @@ class StoredPixels:
     def labels(self) -> Strings | None:
         return decoded(self.index["codes"], self.classes, self.places) if self.classes else None
 
+    @property
+    def hides(self) -> bool:
+        """Whether any pixel is hidden."""
+        return self.seen is not None
+
+    def hidden_shares(self) -> Tensor:
+        """The share of each image's pixels that is hidden, (n,); raises as `read` does."""
+        shares = torch.zeros(len(self))
+        if self.seen is not None:
+            for index in torch.from_numpy(np.flatnonzero(self.index["hidden"][self.places])).split(AT_ONCE):
+                _, masks = self.read(index)
+                assert masks is not None
+                shares[index] = hidden_shares(masks)
+        return shares
+
     def only(self, places: NDArray[np.int64]) -> "StoredPixels":
         """The images at these places; nothing is copied."""
         taken = self.places[places]
@@ -108,10 +136,11 @@ class StoredPixels:
         except EOFError as error:
             raise self._damaged(str(error)) from error
         masks: Sequence[NDArray[np.bool_] | None] = [None] * len(places) if seen is None else list(seen)
-        digests = self.index["digests"]
-        for place, row, mask in zip(places, rows, masks, strict=True):
-            if digest(row, mask) != digests[place].tobytes():
-                raise self._damaged(f"the digest of {self.names._get(int(place))}")
+        expected = self.index["digests"][places]
+        found = b"".join(map(digest, rows, masks))
+        if found != expected.tobytes():
+            wrong = (np.frombuffer(found, np.uint8).reshape(-1, 32) != expected).any(1).argmax()
+            raise self._damaged(f"the digest of {self.names._get(int(places[wrong]))}")
         pixels = torch.from_numpy(rows).permute(0, 3, 1, 2)
         return pixels, None if seen is None else torch.from_numpy(seen)
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from .cache import StoredPixels
+    from .occlusion import OccludedPixels
 
-__all__ = ["ImageSet", "as_float", "chequered", "digest", "evenly", "only_if_hidden", "save_film", "save_image",
-           "spread", "to_float", "to_uint8"]  # fmt: skip
+__all__ = ["ImageSet", "as_float", "chequered", "digest", "evenly", "hidden_shares", "only_if_hidden", "save_film",
+           "save_image", "spread", "to_float", "to_uint8"]  # fmt: skip
 
 CHEQUERS = (102, 153)  # grey levels of the sign for transparency
 FEW = 2000  # images from which the spread of all is estimated: it then differs by about a hundredth of itself
@@ -42,7 +43,7 @@ class ImageSet:
         skipped: tuple[str, ...] = (),
         labels: Sequence[str] | None = None,
         masks: Tensor | None = None,
-        stored: "StoredPixels | None" = None,
+        stored: "StoredPixels | OccludedPixels | None" = None,
     ):
         self.names, self.skipped, self.labels, self.stored = names, skipped, labels, stored
         if pixels is not None:
@@ -82,6 +83,17 @@ class ImageSet:
         masks = [None] * len(rows) if self.masks is None else self.masks.cpu().contiguous().numpy()
         return tuple(digest(row, mask).hex() for row, mask in zip(rows, masks, strict=True))
 
+    @property
+    def hides(self) -> bool:
+        """Whether any pixel of any image is hidden; nothing is read."""
+        return self.masks is not None if self.stored is None else self.stored.hides
+
+    def hidden_shares(self) -> Tensor:
+        """The share of each image's pixels that is hidden, (n,)."""
+        if self.stored is not None:
+            return self.stored.hidden_shares()
+        return torch.zeros(len(self)) if self.masks is None else hidden_shares(self.masks)
+
     def take(self, index: Tensor) -> Tensor:
         """The images at these places, uint8 (b, c, H, W); of stored ones, no more are read."""
         return self.pixels[index] if self.stored is None else self.stored[index]
@@ -92,10 +104,10 @@ class ImageSet:
         Chosen are the images whose digests, hashed once more, come first: a random choice that depends on no seed,
         hardly changes when a few images are added, and puts copies of an image on the same side.
         """
-        hashed = np.empty((len(self), 32), dtype=np.uint8)
-        for row, each in zip(hashed, self.digests, strict=True):
-            row[:] = np.frombuffer(hashlib.sha256(each.encode()).digest(), dtype=np.uint8)
-        first_byte_last = hashed.view(">u8").T[::-1]  # the last key is the one by which lexsort sorts first
+        hashed = bytearray()
+        for each in self.digests:
+            hashed += hashlib.sha256(each.encode()).digest()
+        first_byte_last = np.frombuffer(hashed, ">u8").reshape(-1, 4).T[::-1]  # the last key is lexsort's first
         ranks = np.lexsort(first_byte_last)
         return self.only(np.sort(ranks[num:])), self.only(np.sort(ranks[:num]))
 
@@ -145,6 +157,11 @@ def chequered(pixels: Tensor, masks: Tensor) -> Tensor:
 def only_if_hidden(masks: Tensor) -> Tensor | None:
     """The masks of an `ImageSet`: None if they hide nothing."""
     return None if masks.all() else masks
+
+
+def hidden_shares(masks: Tensor) -> Tensor:
+    """The share of pixels that each mask, bool (n, 1, H, W), hides, (n,)."""
+    return (~masks).flatten(1).float().mean(1)
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def evaluate(
             seconds=seconds,
             progress=progress,
         )
-    if any(each is not None and each.masks is not None for each in (images, held_out)):
+    if any(each is not None and each.hides for each in (images, held_out)):
         log.warning("%s: not all of the images is seen: samples are not compared with them", run.path)
         return measures
     return measures | against(samples, what, pixels, others, seed, space)

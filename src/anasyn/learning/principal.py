@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from .. import ranks
 from ..mcmc import WarmChains
-from ..memory import release
 from ..models import DataSet, Images, floats, observed
 
 __all__ = ["principal_components", "principal_scores", "start_at_principal_scores"]
@@ -74,25 +73,21 @@ def start_at_principal_scores(
         images, held_out: the images of this process.
         whole: the training images of all processes, of which the components are.
     """
-    components = principal_components(whole, chains.positions.shape[1])
+    components = principal_components(whole, chains.latent_dim)
     for each, own in ((chains, images), (held_out_chains, held_out)):
-        first = 0
-        for scores in principal_scores(own, components):
-            each.positions[first : first + len(scores), : scores.shape[1]] = scores.to(each.positions)
-            first += len(scores)
-            release()
+        each.move(principal_scores(own, components))
 
 
 def _reduced_sums(images: DataSet) -> Iterator[tuple[Tensor, Tensor]]:
     """Of each chunk, the sum of the reduced images over what is seen, and the number of images that are seen there."""
     for x, seen in map(_reduced, _chunks(images)):
-        yield x.sum(0), seen.sum(0)
+        yield x.sum(0), x.new_full(x.shape[1:], len(x)) if seen is None else seen.sum(0)
 
 
-def _centred(images: DataSet, mean: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each chunk, x − x̄, 0 where it is hidden, and where it is seen."""
+def _centred(images: DataSet, mean: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Of each chunk, x − x̄, 0 where it is hidden, and where it is seen, None for everywhere."""
     for x, seen in map(_reduced, _chunks(images)):
-        yield (x - mean) * seen, seen
+        yield x - mean if seen is None else (x - mean) * seen, seen
 
 
 def _chunks(images: DataSet) -> Iterator[Images]:
@@ -100,10 +95,10 @@ def _chunks(images: DataSet) -> Iterator[Images]:
         yield images[first : first + CHUNK]
 
 
-def _reduced(images: Images) -> tuple[Tensor, Tensor]:
+def _reduced(images: Images) -> tuple[Tensor, Tensor | None]:
     """Each image by at most 16 × 16 pixels, as a row, in float64, 0 where all is hidden; and 1 where something is seen.
 
-    A pixel of the reduced image is the mean of what is seen there.
+    A pixel of the reduced image is the mean of what is seen there. In place of ones everywhere there is None.
     """
     found = observed(floats(images))
     x, seen = found.values, found.observation.seen
@@ -113,13 +108,12 @@ def _reduced(images: Images) -> tuple[Tensor, Tensor]:
         if seen is not None:
             share = functional.adaptive_avg_pool2d(seen.to(x.dtype), side)
             x, seen = x / share.clamp_min(1e-12), share > 0
-    seen = torch.ones_like(x) if seen is None else seen.expand(x.shape)
-    return x.flatten(1).double(), seen.flatten(1).double()
+    return x.flatten(1).double(), None if seen is None else seen.expand(x.shape).flatten(1).double()
 
 
-def _fit(x: Tensor, seen: Tensor, basis: Tensor) -> Tensor:
+def _fit(x: Tensor, seen: Tensor | None, basis: Tensor) -> Tensor:
     """The coefficients, (n, k), of the least squares fit of an orthonormal basis (p, k) to rows x (n, p) where seen."""
-    if seen.all():
+    if seen is None or seen.all():
         return x @ basis
     gram = torch.einsum("np,pi,pj->nij", seen, basis, basis)
     ridge = RIDGE * torch.eye(len(gram[0]), dtype=x.dtype, device=x.device)

@@ -1,6 +1,6 @@
 """Where chains start and where they are kept between iterations, keyed by the image's index."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
@@ -69,16 +69,46 @@ class WarmChains:
     """Each image's chain of z, (d,), starts at N(0, I_d) and continues from where it ended last; d = ``latent_dim``."""
 
     def __init__(self, latent_dim: int):
-        self.positions = torch.empty(0, latent_dim)
+        self.latent_dim = latent_dim
+        self._positions = torch.empty(0, latent_dim)
+        self._undrawn: Rng | None = None  # where the positions are still to be drawn from
         self.step_sizes = torch.empty(0)
 
     def allocate(self, num_chains: int, step_size: float | Tensor, like: Tensor, rng: Rng) -> None:
-        self.positions = empty_rows((num_chains, self.positions.shape[1]), like)
-        for first in range(0, num_chains, AT_ONCE):  # each row has a source of random numbers of its own
-            part = slice(first, first + AT_ONCE)
-            self.positions[part] = standard_normal(self.positions[part], rows_of(rng, part))
-            release()
+        self._positions = empty_rows((num_chains, self.latent_dim), like)
+        self._undrawn = rng
         self.step_sizes = _step_sizes(num_chains, step_size, like)
+        if isinstance(rng, torch.Generator):  # which others draw from, too
+            self._draw()
+
+    @property
+    def positions(self) -> Tensor:
+        """z, (n, d). Streams are drawn from when it is first asked for, which takes a while, or never: see `move`."""
+        self._draw()
+        return self._positions
+
+    @positions.setter
+    def positions(self, z: Tensor) -> None:
+        self._positions, self._undrawn = z, None
+
+    def _draw(self) -> None:
+        if self._undrawn is None:
+            return
+        for first in range(0, len(self._positions), AT_ONCE):  # each row has a source of random numbers of its own
+            part = slice(first, first + AT_ONCE)
+            self._positions[part] = standard_normal(self._positions[part], rows_of(self._undrawn, part))
+            release()
+        self._undrawn = None
+
+    def move(self, parts: Iterable[Tensor]) -> None:
+        """Moves all chains to these z, some rows at a time, (·, k); where k < d, the last coordinates stay."""
+        first = 0
+        for z in parts:
+            moved = self._positions if z.shape[1] == self.latent_dim else self.positions
+            moved[first : first + len(z), : z.shape[1]] = z.to(moved)
+            first += len(z)
+            release()
+        self._undrawn = None
 
     def start(self, index: Tensor, images: Tensor, rng: Rng) -> Tensor:
         return self.positions[index]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..errors import InputError
-from .settings import ChainSettings, Scale, setting
+from .settings import ChainSettings, Scale, default_size, setting
 
 if TYPE_CHECKING:
     import torch
@@ -87,11 +87,6 @@ class LatentSettings(ChainSettings):
     def in_order(self) -> bool:
         return self.frames == "on"
 
-    def smaller_side(self) -> int | None:
-        from ..data.frames import frames_side
-
-        return frames_side(self.data) if self.data and self._is_animation else super().smaller_side()
-
     @property
     def _is_animation(self) -> bool:
         """Whether ``data`` is a file, to be read as frames; what it holds is seen when it is read."""
@@ -104,19 +99,21 @@ class LatentSettings(ChainSettings):
     def for_data(self, data: str) -> Self:
         return replace(super().for_data(data), masks="", occlude="")
 
-    def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
+    def read(self, size: tuple[int, int] | None, channels: int | None, *, strict: bool = False) -> "ImageSet":
         from ..data import occlude, read_frames
+        from ..data.frames import frames_side
         from ..data.sources import load
 
         assert self.data is not None
         if self._is_animation:
             if self.masks:
                 raise InputError(f"masks: {self.data} is one file; expected a folder of images, each with a mask")
-            images = read_frames(self.data, size, fit=self.fit, channels=channels)
+            size_of_frames = size or default_size(frames_side(self.data))
+            images = read_frames(self.data, size_of_frames, fit=self.fit, channels=channels)
         else:
             images = load(
                 self.data,
-                size,
+                size or default_size,
                 fit=self.fit,
                 channels=channels,
                 strict=strict,

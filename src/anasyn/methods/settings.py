@@ -118,24 +118,13 @@ class Settings:
 
     def filled(self, scale: Scale, /, *, batch_size: int, **choices: Any) -> Self:
         """The settings with this batch size, and with these choices where a setting is open."""
-        choices = {"size": default_size(scale), "hold_out": 0.0, **choices}
+        choices = {"size": default_size(scale.smaller_side), "hold_out": 0.0, **choices}
         chosen = {name: value for name, value in choices.items() if getattr(self, name) is None}
         if self.channels == "auto":
             chosen["channels"] = str(scale.channels)
         if self.precision == "auto":
             chosen["precision"] = "bfloat16" if scale.has_bfloat16 else "float32"
         return replace(self, **chosen, batch_size=batch_size)
-
-    def smaller_side(self) -> int | None:
-        """The median of the images' smaller sides in pixels; None if they can be drawn at any size.
-
-        Raises:
-            InputError: there are no such data.
-        """
-        from ..data.sources import smaller_side
-
-        assert self.data is not None
-        return smaller_side(self.data)
 
     def absolute(self) -> Self:
         """The settings with paths that are valid in any working directory."""
@@ -147,11 +136,11 @@ class Settings:
         """The settings with which other data than the run's own are read, into the same size and channels."""
         return replace(self, data=data)
 
-    def read(self, size: tuple[int, int], channels: int | None, *, strict: bool = False) -> "ImageSet":
+    def read(self, size: tuple[int, int] | None, channels: int | None, *, strict: bool = False) -> "ImageSet":
         """The images that ``data`` names, (height, width) in size.
 
         Args:
-            size: (height, width) in pixels.
+            size: (height, width) in pixels; None for the `default_size` of these images.
             channels: 1 or 3; None for 1 if every image is grey and 3 otherwise.
             strict: refuse a file that cannot be read, which is otherwise skipped.
 
@@ -161,7 +150,7 @@ class Settings:
         from ..data.sources import load
 
         assert self.data is not None
-        return load(self.data, size, fit=self.fit, channels=channels, strict=strict)
+        return load(self.data, size or default_size, fit=self.fit, channels=channels, strict=strict)
 
     @property
     def uses_labels(self) -> bool:
@@ -241,9 +230,9 @@ class ChainSettings(Settings):
             yield f"temperature is not 1: chains sample p^(1/{self.temperature:g}), not the model's density"
 
 
-def default_size(scale: Scale) -> int:
-    """64 pixels, or 32 for images that are hardly larger."""
-    return 64 if scale.smaller_side >= 48 else 32
+def default_size(smaller_side: int) -> int:
+    """64 pixels, or 32 for images that are hardly larger; ``smaller_side`` is the median over the images, in pixels."""
+    return 64 if smaller_side >= 48 else 32
 
 
 def check(each: dataclasses.Field[Any], value: Any) -> None:

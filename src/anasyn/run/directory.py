@@ -345,13 +345,16 @@ class Run:
         return results.diagnosis(self.path / "diagnosis.json")
 
     def evaluation(self) -> dict[str, Any] | None:
-        """The result of `anasyn evaluate`: ``iteration`` and ``measures``; None as for `diagnosis`."""
+        """The result of `anasyn evaluate`: ``iteration``, ``data`` and ``measures``; None as for `diagnosis`."""
         found = results.evaluation(self.path / "evaluation.json")
         return found if found and found["iteration"] == self.saved_iteration() else None
 
-    def save_evaluation(self, iteration: int, measures: Mapping[str, Any]) -> None:
-        """Keeps the measures of the checkpoint of an iteration for `evaluation`."""
-        content = {"iteration": iteration, "measures": measures}
+    def save_evaluation(self, iteration: int, measures: Mapping[str, Any], data: str | None = None) -> None:
+        """Keeps the measures of the checkpoint of an iteration for `evaluation`.
+
+        ``data`` names the held-out images, if they are other images than the run keeps aside.
+        """
+        content = {"iteration": iteration, "data": data, "measures": measures}
         replace(self.path / "evaluation.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def outdate(self) -> None:

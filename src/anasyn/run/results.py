@@ -22,7 +22,7 @@ def diagnosis(file: Path) -> dict[str, Any] | None:
 
 
 def evaluation(file: Path) -> dict[str, Any] | None:
-    """The content of evaluation.json: ``iteration``, and ``measures`` by their names; otherwise as `diagnosis`."""
+    """The content of evaluation.json: ``iteration``, ``data`` and ``measures``; otherwise as `diagnosis`."""
     return _read(file, "evaluate", _is_evaluation)
 
 
@@ -63,6 +63,7 @@ def _is_evaluation(content: Any) -> bool:
     return (
         isinstance(measures, dict)
         and isinstance(content.get("iteration"), int)
+        and isinstance(content.get("data"), str | None)
         and all(
             isinstance(measure, dict)
             and isinstance(measure.get("value"), float)
