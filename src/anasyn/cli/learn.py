@@ -88,8 +88,11 @@ def learn_command(arguments: argparse.Namespace) -> int:
     if arguments.devices > 1 and not started():
         status, message = launch(sys.argv[1:], arguments.devices)
         return fail(status, message) if message else status
-    lock = locked(path) if ranks.rank() == 0 else nullcontext()
-    with silenced(arguments.quiet), joined(asked.device), lock:
+    with (
+        silenced(arguments.quiet),
+        joined(asked.device),
+        locked(path) if ranks.rank() == 0 else nullcontext(),  # a process has its rank once it has joined
+    ):
         return learn_in(path, arguments, asked)
 
 
