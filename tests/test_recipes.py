@@ -16,6 +16,7 @@ from anasyn.methods import (
     RecoverySettings,
     Scale,
     Settings,
+    TextureSettings,
 )
 from anasyn.methods.settings import choices_of, height_and_width, kinds_of, parse_size
 from anasyn.recipes import RECIPES
@@ -78,8 +79,9 @@ EXPLICIT: dict[str, Any] = {
         LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7),
         CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
         RecoverySettings(**EXPLICIT, levels=4, smallest_noise=0.1),
+        TextureSettings(**EXPLICIT, scales=2, contrast=0.2, longest=100),
     ],
-    ids=["g", "d", "p", "c", "r"],
+    ids=["g", "d", "p", "c", "r", "t"],
 )
 @pytest.mark.parametrize("n", SIZES)
 def test_what_is_asked_for_stays(recipe: Settings, n: int) -> None:

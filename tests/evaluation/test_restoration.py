@@ -189,7 +189,7 @@ def test_a_ladder_draws_the_missing_pixels_given_the_seen_ones():
         (check_descriptor, "anasyn.mcmc.kernel:hold", {"torch.where(mask, values, position)": "position"}),
         (
             check_ladder,
-            "anasyn.learning.recovery:RecoveryLearner.draw",
+            "anasyn.learning.recovery:descend",
             {"mcmc.hold(bottom.log_density, *held)": "bottom.log_density"},
         ),
     ],

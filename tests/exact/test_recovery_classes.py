@@ -132,9 +132,9 @@ def test_each_class_agrees_with_its_closed_form(check) -> None:
     ("check", "where", "edits"),
     [
         ("recovery", f"{LEARNING}:recover", {"model.at(t, labels)": "model.at(t, 1 - labels)"}),
-        ("sampling", f"{LEARNING}:RecoveryLearner.draw", {"rng, labels, held)": "rng, 0 * labels, held)"}),
-        ("sampling", f"{LEARNING}:RecoveryLearner.draw", {"rng, labels, held)": "rng, labels.roll(1), held)"}),
-        ("sampling", f"{LEARNING}:RecoveryLearner.draw", {"at(0, labels)": "at(0, 0 * labels)"}),
+        ("sampling", f"{LEARNING}:descend", {"rng, labels, held)": "rng, 0 * labels, held)"}),
+        ("sampling", f"{LEARNING}:descend", {"rng, labels, held)": "rng, labels.roll(1), held)"}),
+        ("sampling", f"{LEARNING}:descend", {"at(0, labels)": "at(0, 0 * labels)"}),
         ("proportions", f"{LEARNING}:RecoveryLearner.draw", {"randint(len(self.labels)": "randint(2"}),
         ("learning", f"{LEARNING}:RecoveryLearner.step", {"labels.repeat(2)": "labels.repeat_interleave(2)"}),
         ("learning", f"{LEARNING}:RecoveryLearner.labels_of", {"self.labels[index]": "self.labels[index - 1]"}),

@@ -41,6 +41,7 @@ RUNS = {
     "descriptor fitted": ["descriptor", "--reference", "fitted", "--components", "4", "--average", "0.9"],
     "generator masked": ["generator", "--occlude", "salt:0.7", "--sigma", "learned"],
     "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
+    "texture": ["texture", "--data", "photographs/00000.png", "--levels", "3"],
 }
 MOST_SITTINGS = 60
 
@@ -100,6 +101,7 @@ def check(kills: int, kills_a_run: int, folder: Path) -> None:
     """``kills`` in all, spread over the runs in turn; each run's end is compared with that of one never stopped."""
     for name in ("lions", "tigers"):
         main(["data", "draw", "drawn-cats", str(folder / "classes" / name), "--num", "8", "--size", "16"])
+    main(["data", "draw", "drawn-cats", str(folder / "photographs"), "--num", "2", "--size", "48"])
     rng = random.Random(kills)
     left = kills
     for name, run in itertools.cycle(RUNS.items()):

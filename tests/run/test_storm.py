@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from anasyn.data import ImageSet
+from anasyn.data.sources import load
 from anasyn.learning import Divergence
 from anasyn.methods import (
     CooperativeSettings,
@@ -18,16 +19,18 @@ from anasyn.methods import (
     RecoverySettings,
     Scale,
     Settings,
+    TextureSettings,
 )
 from anasyn.run import Run, advance, session
 
 ITERATIONS = 30
 CAUSES = ("nan", "inf", "z has left", "left the data's range", "grown past", "acceptance_rate below", "times its first",
           "weights are not finite")  # fmt: skip
-MODELS = ["generator", "descriptor", "descriptor-convergent", "latent-prior", "cooperative", "recovery"]
+MODELS = ["generator", "descriptor", "descriptor-convergent", "latent-prior", "cooperative", "recovery", "texture"]
 QUICK = [("descriptor-convergent", 0), ("descriptor-convergent", 1),
          ("generator", 2), ("generator", 6), ("descriptor", 0), ("descriptor", 3),  # rolled back, well, well, stopped
-         ("latent-prior", 0), ("latent-prior", 1), ("cooperative", 0), ("cooperative", 1), ("recovery", 1)]  # fmt: skip
+         ("latent-prior", 0), ("latent-prior", 1), ("cooperative", 0), ("cooperative", 1), ("recovery", 1),
+         ("texture", 1)]  # fmt: skip
 SET = dict.fromkeys(MODELS, "drawn-cats") | {"descriptor": "drawn-egrets"}
 
 
@@ -84,6 +87,10 @@ def settings(model: str, number: int) -> Settings:
     elif model == "recovery":
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
         recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8), conditional=("off", "on")[number % 2])
+    elif model == "texture":  # of the drawn cats, as patches: the file is not read
+        noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
+        common |= noise | {"kernel": "langevin", "contrast": between(0.01, 1)}
+        recipe = TextureSettings(**common, levels=rng.randint(1, 8))
     elif model == "descriptor-convergent":
         recipe = DescriptorSettings(
             **common,
@@ -103,7 +110,7 @@ def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
     monkeypatch.setattr(session, "SHARE", math.inf)
     recipe = settings(model, number)
-    drawn = recipe.read((16, 16), 3)
+    drawn = load(SET[model], (16, 16)) if model == "texture" else recipe.read((16, 16), 3)
     images = ImageSet(drawn.names, drawn.pixels, labels=("lion", "tiger") * 8)
     run = Run.create(folder / f"{number}", model, recipe, images)
     learner, guard = run.resume()

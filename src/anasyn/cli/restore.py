@@ -108,14 +108,7 @@ def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], Sequ
     if arguments.data is None and arguments.masks is None:
         images = run.images()
     else:
-        images = load(
-            arguments.data or str(run.settings.data),
-            (height, width),
-            fit=run.settings.fit,
-            channels=channels,
-            transparent="hidden",
-            masks=arguments.masks,
-        )
+        images = run.settings.read_damaged(arguments.data or str(run.settings.data), arguments.masks)
     for line in images.skipped:
         print_message(f"warning: {line}")
     truth = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..methods.settings import height_and_width, parse_size
 from .console import images_of, natural, positive, require_empty
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["add"]
 
 MAX_Z = 100  # in an interpolation; z ~ N(0, I)
 MAX_POINTS = 64  # on a side of it
+SAMPLED_SIDES = range(16, 4097)  # pixels, of images of any size
 
 
 def add(commands: Any) -> None:
@@ -40,6 +42,10 @@ def add(commands: Any) -> None:
     sampling.add_argument("--class", dest="of_class", metavar="NAME", help=named)
     filmed = "one film instead, f(z) along a smooth path of z: through the frames' z, or closed and at random"
     sampling.add_argument("--film", action="store_true", help=filmed)
+    larger = "height x width in pixels, as in 512x768, of a texture (as in learning)"
+    sampling.add_argument("--size", type=any_size, metavar="SIZE", help=larger)
+    tileable = "a texture that continues across its borders, to be laid side by side"
+    sampling.add_argument("--periodic", action="store_true", help=tileable)
     sampling.add_argument("--out", type=Path, metavar="DIR", help="directory to write to (RUN/samples)")
 
     reconstructing = of_run("reconstruct", reconstruct, "infer z afresh by MCMC; prints the error as JSON")
@@ -73,6 +79,14 @@ def add(commands: Any) -> None:
     reporting.add_argument("--out", type=Path, metavar="FILE", help="file to write (report.html in the first RUN)")
 
 
+def any_size(text: str) -> tuple[int, int]:
+    """Converts an argument to the (height, width) of images to be sampled."""
+    try:
+        return height_and_width(parse_size(text, SAMPLED_SIDES))
+    except ValueError as cause:
+        raise argparse.ArgumentTypeError(f"{cause}, got {text!r}") from cause
+
+
 def sample(arguments: argparse.Namespace) -> int:
     """Writes N samples as DIR/00000.png … and DIR/grid.png, or a film of N images as DIR/film.webp."""
     from ..data import save_image, to_uint8
@@ -85,7 +99,14 @@ def sample(arguments: argparse.Namespace) -> int:
     if arguments.out:
         require_empty(arguments.out)
     out = arguments.out or run.path / "samples"
-    drawn = run.sample(arguments.num, seed=arguments.seed, revise=arguments.revise, of_class=arguments.of_class)
+    drawn = run.sample(
+        arguments.num,
+        seed=arguments.seed,
+        revise=arguments.revise,
+        of_class=arguments.of_class,
+        size=arguments.size,
+        periodic=arguments.periodic,
+    )
     images = to_uint8(drawn).cpu()
     out.mkdir(parents=True, exist_ok=True)
     for old in list(out.glob("*.png")):  # from the last call: only RUN/samples can contain any
@@ -103,8 +124,8 @@ def write_film(run: "Run", arguments: argparse.Namespace) -> int:
 
     if arguments.num < 2:
         raise InputError("--num: expected at least 2 with --film, got 1")
-    if arguments.revise is not None or arguments.of_class is not None:
-        raise InputError("--film: shows f(z) alone; leave out --revise and --class")
+    if arguments.revise is not None or arguments.of_class is not None or arguments.size or arguments.periodic:
+        raise InputError("--film: shows f(z) alone; leave out --revise, --class, --size and --periodic")
     if arguments.out:
         require_empty(arguments.out)
     out = arguments.out or run.path / "samples"

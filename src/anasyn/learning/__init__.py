@@ -15,6 +15,7 @@ from .record import Divergence, Record, Watch, require_finite
 from .recovery import RecoveryLearner, conditional
 from .shards import Shard, batches, begin
 from .state import non_finite, prime, restore, shared_tensors, tensors_of, tensors_of_images
+from .texture import TextureLearner
 
 __all__ = [
     "CooperativeLearner",
@@ -28,6 +29,7 @@ __all__ = [
     "Record",
     "RecoveryLearner",
     "Shard",
+    "TextureLearner",
     "Watch",
     "averaged",
     "batches",

@@ -13,7 +13,7 @@ from ..processor import frozen
 from ..rng import Rng, standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
-__all__ = ["RecoveryLearner", "conditional", "recover"]
+__all__ = ["RecoveryLearner", "conditional", "descend", "recover"]
 
 SETTLING = 10  # training lengths of chains at the lowest level, given the pixels that are seen
 
@@ -180,29 +180,45 @@ class RecoveryLearner:
         then drawn without regard to the seen pixels below level t, this is a start only: chains of `SETTLING` times K
         transitions under p(y_0), with the seen pixels held, follow.
         """
-        ladder, kernel = self.model.ladder, self.fixed_kernel()
         if self.labels is not None and labels is None:
             labels = self.labels[torch.randint(len(self.labels), (num,), generator=rng, device=rng.device)]
-        like = self.chains.step_sizes.new_empty(num, *self.shape)
+        like = self.chains.step_sizes.new_empty(num, *(seen.values.shape[1:] if seen else self.shape))
+        return descend(self.model, self.fixed_kernel(), self.num_steps, self.noise(like, rng), rng, labels, seen)
+
+    def noise(self, like: Tensor, rng: Rng) -> Tensor:
+        """x_T ~ N(0, I), as many as there are images in ``like``, (n, *event)."""
         if like.dim() == 4:
             like = like.contiguous(memory_format=torch.channels_last)
-        x = standard_normal(like, rng)
-        path = ladder.path(seen.values, rng) if seen else None
-        mask, held = seen.observation.seen if seen else None, None
-        for t in reversed(range(ladder.levels)):
-            if path and mask is not None:
-                x, held = torch.where(mask, path[t + 1], x), (mask, ladder.shrinkage(t) * path[t])
-            x = recover(self.model, t, kernel, x, self.num_steps, rng, labels, held)[0].position / ladder.shrinkage(t)
-        bottom, y = self.model.at(0, labels), ladder.shrinkage(0) * x
-        with frozen(bottom):
-            if held:
-                settling = kernel.with_step_size(ladder.narrowest(0) * torch.as_tensor(kernel.step_size))
-                density, num_steps = mcmc.hold(bottom.log_density, *held), SETTLING * self.num_steps
-                y = torch.where(*held, mcmc.run(settling, density, y, num_steps=num_steps, rng=rng)[0].position)
-                x = y / ladder.shrinkage(0)
-            state = mcmc.init(bottom.log_density, y, 1.0)
-        alpha_bar = ladder.alpha_bar(0)
-        return (x + (1 - alpha_bar) * ladder.shrinkage(0) * state.gradient) / math.sqrt(alpha_bar)
+        return standard_normal(like, rng)
+
+
+def descend(
+    model: DescriptorLadder,
+    kernel: mcmc.Kernel,
+    num_steps: int,
+    x: Tensor,
+    rng: Rng,
+    labels: Tensor | None = None,
+    seen: Observed | None = None,
+) -> Tensor:
+    """Ancestral sampling from x_T, (n, *event), as `RecoveryLearner.draw` says."""
+    ladder = model.ladder
+    path = ladder.path(seen.values, rng) if seen else None
+    mask, held = seen.observation.seen if seen else None, None
+    for t in reversed(range(ladder.levels)):
+        if path and mask is not None:
+            x, held = torch.where(mask, path[t + 1], x), (mask, ladder.shrinkage(t) * path[t])
+        x = recover(model, t, kernel, x, num_steps, rng, labels, held)[0].position / ladder.shrinkage(t)
+    bottom, y = model.at(0, labels), ladder.shrinkage(0) * x
+    with frozen(bottom):
+        if held:
+            settling = kernel.with_step_size(ladder.narrowest(0) * torch.as_tensor(kernel.step_size))
+            density = mcmc.hold(bottom.log_density, *held)
+            y = torch.where(*held, mcmc.run(settling, density, y, num_steps=SETTLING * num_steps, rng=rng)[0].position)
+            x = y / ladder.shrinkage(0)
+        state = mcmc.init(bottom.log_density, y, 1.0)
+    alpha_bar = ladder.alpha_bar(0)
+    return (x + (1 - alpha_bar) * ladder.shrinkage(0) * state.gradient) / math.sqrt(alpha_bar)
 
 
 def recover(

@@ -7,6 +7,7 @@ from .latent_prior import LATENT_PRIOR, LatentPriorSettings
 from .method import Classes, Latents, Method, Recovery, Restored, Synthesis
 from .recovery import RECOVERY, RecoverySettings
 from .settings import Scale, Settings
+from .texture import TEXTURE, TextureSettings
 
 __all__ = [
     "METHODS",
@@ -23,6 +24,7 @@ __all__ = [
     "Scale",
     "Settings",
     "Synthesis",
+    "TextureSettings",
 ]
 
-METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR, COOPERATIVE, RECOVERY)
+METHODS = (GENERATOR, DESCRIPTOR, LATENT_PRIOR, COOPERATIVE, RECOVERY, TEXTURE)

@@ -106,6 +106,8 @@ class Method:
             images; for methods that sample images by MCMC. A method that infers z restores by that.
         classes: learner → the classes of which it can sample each, or None if it has learned none; for methods that can
             learn a model of images given their class.
+        weave: learner, number, (height, width), whether they are to be periodic, rng → images (num, c, height, width);
+            for methods whose images can have any size.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
         remarks: resolved settings, learner → remarks for the user, printed before learning starts.
     """
@@ -122,5 +124,6 @@ class Method:
     recover: Callable[[Any], Recovery] | None = None
     restore: "Callable[[Any, Observed, int, torch.Generator], Restored] | None" = None
     classes: Callable[[Any], Classes | None] | None = None
+    weave: "Callable[[Any, int, tuple[int, int], bool, torch.Generator], Tensor] | None" = None
     likelihood: "Callable[[Any], Generator] | None" = None
     remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()

@@ -46,16 +46,16 @@ def setting(
     return field(default=default, metadata={"meaning": meaning, "group": group, "parse": parse, **bounds})
 
 
-def parse_size(value: int | str) -> int | str:
+def parse_size(value: int | str, sides: range = SIDES) -> int | str:
     """A size in its canonical form: 64 for 64, "64" and "64x64", and "96x64" (height x width) unchanged.
 
     Raises:
-        ValueError: it has none of these forms, or a side is outside `SIDES`.
+        ValueError: it has none of these forms, or a side is outside ``sides``.
     """
     words = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(value))
     height, width = (int(words[1]), int(words[2] or words[1])) if words else (0, 0)
-    if isinstance(value, bool) or height not in SIDES or width not in SIDES:
-        raise ValueError(f"expected {SIDES[0]} to {SIDES[-1]} pixels, as 64 or as 96x64 (height x width)")
+    if isinstance(value, bool) or height not in sides or width not in sides:
+        raise ValueError(f"expected {sides[0]} to {sides[-1]} pixels, as 64 or as 96x64 (height x width)")
     return height if height == width else f"{height}x{width}"
 
 
@@ -151,6 +151,22 @@ class Settings:
 
         assert self.data is not None
         return load(self.data, size or default_size, fit=self.fit, channels=channels, strict=strict)
+
+    def read_damaged(self, data: str, masks: str | None) -> "ImageSet":
+        """Images to be restored, of which transparent pixels are hidden, and those that are dark in a mask.
+
+        Args:
+            data: as for ``data``.
+            masks: a folder of masks of the images' names, if there is one.
+
+        Raises:
+            InputError: there are no such images, or the masks do not suit them.
+        """
+        from ..data.sources import load
+
+        channels, height, width = self.shape
+        form: dict[str, Any] = {"fit": self.fit, "channels": channels}
+        return load(data, (height, width), transparent="hidden", masks=masks, **form)
 
     @property
     def uses_labels(self) -> bool:

@@ -25,6 +25,7 @@ from .observation import (
 )
 from .prior import LatentPrior
 from .reference import FittedGaussian
+from .stationary import OnTorus, StationaryConv
 
 __all__ = [
     "BlockAverage",
@@ -44,7 +45,9 @@ __all__ = [
     "Mask",
     "Observation",
     "Observed",
+    "OnTorus",
     "Rows",
+    "StationaryConv",
     "Stored",
     "data_set",
     "floats",

@@ -256,7 +256,16 @@ class Run:
         assert self.method.infer is not None
         return self.method.infer(learner)
 
-    def sample(self, num: int, *, seed: int, revise: int | None = None, of_class: str | None = None) -> Tensor:
+    def sample(
+        self,
+        num: int,
+        *,
+        seed: int,
+        revise: int | None = None,
+        of_class: str | None = None,
+        size: tuple[int, int] | None = None,
+        periodic: bool = False,
+    ) -> Tensor:
         """``num`` images from the learned model, (num, c, H, W) in [−1, 1].
 
         Args:
@@ -265,19 +274,28 @@ class Run:
             revise: transitions by which proposals are revised, 0 for the proposals themselves; None for the samples of
                 the method.
             of_class: the name of the images' class; None for images of all classes, if the run has classes.
+            size: (height, width) of the images in pixels; None for that of the training images.
+            periodic: whether the images continue across their borders, so that they can be laid side by side.
 
         Raises:
             InputError: nothing is learned yet, the training images are needed and are missing or have changed, the
-                method has no revision, or the run has no such class.
+                method has no revision or only one size, or the run has no such class.
         """
         if revise is not None and self.method.revise is None:
             able = ", ".join(method.name for method in METHODS if method.revise)
             raise InputError(
                 f"{self.path}: holds a {self.method.name}, which has no revision; expected a run of {able}"
             )
+        if (size or periodic) and self.method.weave is None:
+            able = ", ".join(method.name for method in METHODS if method.weave)
+            raise InputError(
+                f"size: {self.path} holds a {self.method.name}, whose images have one size; expected a run of {able}"
+            )
         learner = self.learned()
         device = next(learner.model.parameters()).device
         rng = derive(seed, "sample", device=device)
+        if (size or periodic) and self.method.weave:
+            return self.method.weave(learner, num, size or self.settings.shape[1:], periodic, rng)
         if of_class is not None:
             classes = self._classes_of(learner)
             if of_class not in classes.names:
