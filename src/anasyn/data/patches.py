@@ -78,6 +78,5 @@ def _reduced(file: str, longest: int, *, transparent: bool = False) -> Image.Ima
 
 
 def _places(side: int, part: int) -> list[int]:
-    """Where parts of a side begin, evenly spaced from its beginning to its end."""
-    num = -(-(side - part) // STEP) + 1
-    return [round(place) for place in np.linspace(0, side - part, num)]
+    """Where parts of a side begin, from its beginning to its end."""
+    return [*range(0, side - part, STEP), side - part]

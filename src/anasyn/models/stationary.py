@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data import as_float
+from .ladder import GAIN as LADDER_GAIN
 from .ladder import Ladder
 
 __all__ = ["OnTorus", "StationaryConv", "field_of_view"]
@@ -20,11 +21,12 @@ class StationaryConv(nn.Module):
     """For each level t of a ladder, a sum over the positions of convolutions at S scales:
 
         h_0 = a(w_0 ∗ u + b_{0,t}),   h'_k = a(w_k ∗ h_{k−1} + b_{k,t}),   h_k = h'_k + a(w'_k ∗ h'_k + b'_{k,t})
-        network_t(y) = 0.02 r_t² Σ_k Σ_positions v_{k,t} · h_k,   u = y/r_t
+        network_t(y) = 0.02 r_t² Σ_k Σ_positions v_{k,t} · h_k + Σ_pixels m_t · y/100,   u = (y − m_t)/r_t
 
     w_k has kernel 4 and stride 2, so that h_k has a position for each 2^{k+1} × 2^{k+1} pixels; w'_k has kernel 3, and
     a is SiLU. The levels share w and w', and have biases and v of their own. r_t is the standard deviation of the y_t
-    of the photograph: in its units all levels, and all photographs, look alike. What is beyond the border counts as 0.
+    of the photograph, and m_t their mean colour: in these units all levels, and all photographs, look alike. What is
+    beyond the border counts as of the mean colour. The last sum makes N(m_t, s_t² I) of the ladder's N(0, s_t² I).
 
     The network is the same at every place but for the grid of its strides. As it is learned from patches at all places
     relative to that grid, the density comes out nearly the same for all of them.
@@ -54,7 +56,7 @@ class StationaryConv(nn.Module):
         self.heads = nn.ParameterList(0.05 * torch.randn(len(levels), k) for k in widths)
         self.register_buffer("colour", torch.zeros(channels, 1, 1))
 
-    colour: Tensor
+    colour: Tensor  # the mean over the photograph, (c, 1, 1)
 
     @property
     def grid(self) -> int:
@@ -86,15 +88,20 @@ class StationaryConv(nn.Module):
             periodic: whether the images are tori, whose opposite borders are neighbours.
             halo: leave out positions that are less than so many pixels, a multiple of the grid, from the border.
         """
-        unit = self.units[level]
-        h, total = images / unit, images.new_zeros(len(images))
+        unit, mean = self.units[level], self.mean(level)
+        h, total = (images - mean) / unit, images.new_zeros(len(images))
         for k, halving in enumerate(self.halving):
             h = functional.silu(functional.conv2d(bordered(h, periodic), halving, self.biases[k][level], stride=2))
             if k:
                 mixing, bias = self.mixing[k - 1], self.mixed_biases[k - 1][level]
                 h = h + functional.silu(functional.conv2d(bordered(h, periodic), mixing, bias))
             total = total + (inner(h, halo >> (k + 1)).sum((2, 3), dtype=images.dtype) * self.heads[k][level]).sum(1)
-        return GAIN * unit**2 * total
+        shift: Tensor = (inner(images, halo) * mean).sum((1, 2, 3)) / LADDER_GAIN
+        return GAIN * unit**2 * total + shift
+
+    def mean(self, level: int) -> Tensor:
+        """m_t, the mean colour of y_t, (c, 1, 1)."""
+        return self.ladder.shrinkage(level) * self.ladder.alpha_bar(level) ** 0.5 * self.colour
 
 
 class AtLevel(nn.Module):
