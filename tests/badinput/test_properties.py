@@ -18,7 +18,7 @@ from anasyn.evaluation import sliced_wasserstein
 from anasyn.evaluation.distance import nearest
 from anasyn.evaluation.swd import swd_levels
 from anasyn.learning import DescriptorLearner, GeneratorLearner
-from anasyn.methods import METHODS, DescriptorSettings, Method, RecoverySettings, Scale, Settings
+from anasyn.methods import METHODS, DescriptorSettings, Method, RecoverySettings, Scale, Settings, TextureSettings
 from anasyn.methods.build import build_learner
 from anasyn.methods.latent import LatentSettings
 from anasyn.methods.settings import choices_of, kinds_of
@@ -147,7 +147,9 @@ def recipes(draw: st.DrawFn, model: type[Settings]) -> Settings:
     if issubclass(model, LatentSettings):
         chosen["latent_dim"] = draw(st.none() | st.integers(1, 9))
         chosen["sigma"] = draw(st.floats(1e-6, 1e3))
-    elif issubclass(model, RecoverySettings):
+    elif issubclass(model, RecoverySettings | TextureSettings):
+        if issubclass(model, TextureSettings):
+            chosen["size"] = draw(st.sampled_from([16, 20, 40, "40x20"]))  # multiples of the network's grid
         chosen["levels"] = draw(st.integers(1, 9))
         chosen["smallest_noise"] = draw(st.floats(1e-3, 1))
         chosen["largest_noise"] = draw(st.floats(2, 1e4))

@@ -17,7 +17,7 @@ ENDS = [
     for field in dataclasses.fields(method.settings)
     for end in ("least", "most")
     if kinds_of(field)[0] in (int, float) and field.metadata[end] is not None
-    if not (end == "most" and field.name in ("width", "latent_dim"))
+    if not (end == "most" and field.name in ("width", "latent_dim", "scales"))
 ]
 
 

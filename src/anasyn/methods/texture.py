@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import InputError
 from .method import Method, Recovery, Restored
-from .settings import ChainSettings, Kernel, Scale, height_and_width, parse_size, setting
+from .settings import ChainSettings, Scale, height_and_width, parse_size, setting
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,8 @@ class TextureSettings(ChainSettings):
     largest_noise: float = setting(
         60.0, "c_T, beside which images are nothing; the levels between have equal ratios", "model", least=2, most=1e4
     )
-    kernel: Kernel = setting("langevin", "MCMC transition: langevin, whose step size suits any area", "chains")
+    network: Literal["built-in"] = setting("built-in", "a sum over positions, which no other is", "model")
+    kernel: Literal["langevin"] = setting("langevin", "MCMC transition, whose step size suits any area", "chains")
     step_size: float | None = setting(
         1.0, "step size b, in units of each level's narrowest standard deviation", "chains", least=1e-6, most=1e3
     )
@@ -60,15 +61,6 @@ class TextureSettings(ChainSettings):
         most=0.9999,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.kernel not in ("auto", "langevin"):
-            raise InputError(
-                f"kernel: a texture's is langevin, as others' step sizes depend on the area; got {self.kernel}"
-            )
-        if self.network != "built-in":
-            raise InputError(f"network: a texture has only its built-in one, got {self.network}")
-
     def resolve(self, scale: Scale) -> Self:
         assert self.size is not None
         size = height_and_width(self.size)
@@ -80,7 +72,6 @@ class TextureSettings(ChainSettings):
         return self.filled(
             scale,
             batch_size=min(self.batch_size or 3, scale.num_images),
-            kernel="langevin",
             scales=scales,
             contrast=min(max(scale.spread, 1e-3), 2.0),
             num_steps=5,
