@@ -17,9 +17,10 @@ AT_ONCE = 512 * 512  # pixels of images whose chains run together
 class TextureLearner(RecoveryLearner):
     """Recovery likelihood of a texture: every f(·, t) is a sum over positions, and so has a value at any size.
 
-        f(y, t) = g_t · Σ_positions features_t − ‖y‖²/2s_t²
+        f(y, t) = (g_t r_t²/50) Σ_positions v_t · h(y) − ‖y − m_t‖²/2s_t² + const,   m_t the mean colour
 
-    It is learned from patches of a photograph. Samples of any size are drawn on a torus, where the sum has no border.
+    with the features h of `StationaryConv`. It is learned from patches of a photograph. Samples of any size are drawn
+    on a torus, where the sum has no border.
 
     Args:
         model: a ladder whose network is a `StationaryConv`; the rest as for `RecoveryLearner`.
