@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import ranks
 from ..memory import empty_rows, release
-from ..rng import Rng, rows_of, standard_normal, uniform
+from ..rng import Rng, Streams, rows_of, standard_normal, uniform
 
 __all__ = [
     "Chains",
@@ -78,7 +78,7 @@ class WarmChains:
         self._positions = empty_rows((num_chains, self.latent_dim), like)
         self._undrawn = rng
         self.step_sizes = _step_sizes(num_chains, step_size, like)
-        if isinstance(rng, torch.Generator):  # which others draw from, too
+        if not isinstance(rng, Streams):  # but a generator, which others draw from, too
             self._draw()
 
     @property
