@@ -32,7 +32,7 @@ def read_patches(file: str, size: tuple[int, int], *, longest: int, channels: in
     image = _reduced(file, longest)
     height, width = size
     if image.height < height or image.width < width:
-        least = f"{image.width} × {image.height} pixels{f' when reduced to --longest {longest}' if longest else ''}"
+        least = f"{image.width} × {image.height} pixels when reduced to --longest {longest}"
         raise InputError(f"size: patches of {width} × {height} pixels do not fit into {printable(file)}, {least}")
     pixels = np.asarray(image)
     if channels == 1 or (channels is None and (pixels == pixels[..., :1]).all()):

@@ -165,8 +165,8 @@ class Settings:
         from ..data.sources import load
 
         channels, height, width = self.shape
-        form: dict[str, Any] = {"fit": self.fit, "channels": channels}
-        return load(data, (height, width), transparent="hidden", masks=masks, **form)
+        size = height, width
+        return load(data, size, fit=self.fit, channels=channels, transparent="hidden", masks=masks)
 
     @property
     def uses_labels(self) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import InputError
-from .method import Method, Recovery, Restored
+from .method import Method
+from .recovery import recover, restore
 from .settings import ChainSettings, Scale, height_and_width, parse_size, setting
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..data import ImageSet
     from ..learning import TextureLearner
-    from ..models import Observed
 
 __all__ = ["TEXTURE", "TextureSettings"]
 
@@ -34,7 +34,11 @@ class TextureSettings(ChainSettings):
         112, "pixels of a patch: side, or height x width as in 96x64", "data", parse=parse_size
     )
     scales: int | None = setting(
-        None, "scales of the network; S of them see grain of up to 7 · 2^S − 10 pixels", "model", least=1, most=6
+        None,
+        "scales of the network; S of them see grain of up to 7 · 2^S − 10 pixels",
+        "model",
+        least=1,
+        most=MOST_SCALES,
     )
     levels: int = setting(11, "T, levels of noise, each with its own descriptor", "model", least=1, most=100)
     contrast: float | None = setting(
@@ -141,18 +145,6 @@ def weave(
     if periodic and any(side % grid for side in size):
         raise InputError(f"size: a periodic image has sides in multiples of {grid}, got {size[0]}x{size[1]}")
     return learner.weave(num, size, periodic=periodic, rng=rng)
-
-
-def recover(learner: "TextureLearner") -> Recovery:
-    """The learner itself, which has the descriptors and their chains."""
-    return learner
-
-
-def restore(learner: "TextureLearner", images: "Observed", num_draws: int, rng: "torch.Generator") -> Restored:
-    """Ancestral samples down the ladder whose seen pixels are held, as those of `recovery`."""
-    import torch
-
-    return Restored(torch.stack([learner.draw(len(images), rng=rng, seen=images) for _ in range(num_draws)]), 0.0)
 
 
 TEXTURE = Method(
