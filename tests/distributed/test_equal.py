@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 EXACT = 1e-9  # in float64, where the order of sums is all that differs
 SMALL = ("generator in batches", "descriptor, three chains an image")
 FAULTS = {
-    "gradients summed for averaged": ("anasyn.learning.combining:combined", "each / numbers[:, -1].sum()", "each"),
+    "gradients summed for averaged": ("anasyn.learning.combining:combined", "each / batch", "each"),
     "unequal shards weighted equally": ("anasyn.learning.combining:combined", "num_images * gradient", "4 * gradient"),
     "a chain of another image": ("anasyn.mcmc.chains:WarmChains.store", "positions[index]", "positions[index - 1]"),
     "the seed from the rank": ("anasyn.learning.driver:learn", "streams(seed, ", "streams(seed + ranks.rank(), "),

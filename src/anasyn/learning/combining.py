@@ -34,9 +34,10 @@ def combined(record: Record, model: nn.Module, num_images: int) -> Record:
     *sums, table = ranks.total(*(num_images * gradient for gradient in gradients), table)
     numbers = table.double().cpu()
     numbers[:, 2].log_()
+    batch = numbers[:, -1].sum().item()
     for gradient, each in zip(gradients, sums, strict=True):
-        gradient.copy_(each / numbers[:, -1].sum())
-    weights = numbers[:, -1] / numbers[:, -1].sum()
+        gradient.copy_(each / batch)
+    weights = numbers[:, -1] / batch
     loss, acceptance, log_step, *means = (weights @ numbers[:, :-1]).tolist()
     measures = dict(zip(record.measures, means, strict=True))
     for place, name in enumerate(measures, 3):
