@@ -20,7 +20,7 @@ _silent = False
 
 @contextmanager
 def silenced(silent: bool) -> Iterator[None]:
-    """If ``silent``, `steps` and `say` show nothing meanwhile."""
+    """If ``silent``, `counter`, `steps` and `say` show nothing meanwhile."""
     global _silent
     before, _silent = _silent, silent
     try:
@@ -53,8 +53,7 @@ def counter(what: str) -> Callable[[int, int], None]:
         nonlocal shown
         now = time.monotonic()
         if now - shown > SECONDS_BETWEEN_LINES:
-            left = (now - began) / done * (total - done)
-            print(f"{what}  {done}/{total}  {left:.0f} s left", file=sys.stderr, flush=True)
+            say(f"{what}  {done}/{total}  {(now - began) / done * (total - done):.0f} s left")
             shown = now
 
     return count

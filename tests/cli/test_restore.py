@@ -1,6 +1,8 @@
 """`anasyn restore`: what it writes and prints, and what it refuses."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from anasyn import progress
 from anasyn.data import draw_cats, drawn_factors, save_image
+from anasyn.evaluation import restoration
 from anasyn.run import Run
 from anasyn.run.removal import remove
 
@@ -75,6 +79,32 @@ def test_errors_are_printed_where_the_truth_is_known(run: Path, folder: Path, tm
     assert 0 < result["mse"] <= result["draw_mse"] < 4
     assert 0 <= result["within_80"] <= 1
     assert "truth" in (Run.open(run).restoration() or {})
+
+
+@pytest.mark.parametrize("method", ["generator", "recovery"])
+def test_progress_is_shown_from_the_first_to_the_last_step_unless_quiet(
+    method: str, folder: Path, tmp_path: Path, command: Command, no_figures: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Half of the images are the run's own, whose chains start at the z that learning inferred."""
+    monkeypatch.setattr(restoration, "AT_ONCE", 3)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    own = tmp_path / "own"
+    own.mkdir()
+    for i in range(4):
+        shutil.copy(folder / f"{i}.png", own)
+    more = {"generator": ("--occlude", "half"), "recovery": ("--num-steps", 2)}[method]
+    learn = ("learn", method, "--data", own, "--iterations", 2, *SMALL, *more)
+    assert command(*learn, "--out", tmp_path / "run").status == 0
+    restore = ("restore", tmp_path / "run", "--data", folder, "--occlude", "half", "--draws", 2, "--out")
+    done = command(*restore, tmp_path / "out")
+    assert done.status == 0, done.err
+    lines = [re.fullmatch(r"restoring  (\d+)/(\d+)  \d+ s left", line) for line in done.err.splitlines()]
+    counts = [(int(line[1]), int(line[2])) for line in lines if line]
+    assert len(counts) == len(lines)
+    assert counts == [(k, len(counts)) for k in range(1, len(counts) + 1)]
+    quiet = command(*restore, tmp_path / "other", "--quiet")
+    assert quiet.err == ""
+    assert json.loads(quiet.out) == json.loads(done.out) | {"out": str(tmp_path / "other")}
 
 
 def test_small_copies_are_enlarged(run: Path, folder: Path, tmp_path: Path, command: Command):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..progress import counter, silenced
 from .console import natural, parsed, positive, print_message, require_empty
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def add(commands: Any) -> None:
     sub.add_argument("--draws", type=positive, default=8, metavar="N", help="draws of each image (8)")
     sub.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the random numbers (0)")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty directory to write to")
+    sub.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def occlusion(text: str) -> str:
@@ -69,8 +71,10 @@ def restore(arguments: argparse.Namespace) -> int:
     if arguments.draws < FEWEST_DRAWS:
         raise InputError(f"--draws: expected at least {FEWEST_DRAWS}, for the spread; got {arguments.draws}")
     require_empty(arguments.out)
-    names, digests, images, truth = damaged(run, arguments)
-    found = restore(run, images, num_draws=arguments.draws, seed=arguments.seed, digests=digests)
+    with silenced(arguments.quiet):
+        names, digests, images, truth = damaged(run, arguments)
+        numbers: dict[str, Any] = {"num_draws": arguments.draws, "seed": arguments.seed, "digests": digests}
+        found = restore(run, images, **numbers, progress=counter("restoring"))
     for kind in ("restored", "draws", "spread"):
         (arguments.out / kind).mkdir(parents=True)
     for i in range(len(names)):

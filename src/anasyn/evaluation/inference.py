@@ -1,5 +1,6 @@
 """Inference of the latent factors of images by MCMC from cold starts."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,9 +14,10 @@ from ..rng import standard_normal
 from .curvature import PosteriorMetric
 from .distance import chunks
 
-__all__ = ["Inference", "infer"]
+__all__ = ["Inference", "infer", "num_evaluations"]
 
 NUM_STARTS = 1024
+NUM_CHAINS, NUM_STEPS = 4, 30
 CHAINS_AT_ONCE = 512
 
 
@@ -34,9 +36,10 @@ def infer(
     images: Images,
     *,
     num_starts: int = NUM_STARTS,
-    num_chains: int = 4,
-    num_steps: int = 30,
+    num_chains: int = NUM_CHAINS,
+    num_steps: int = NUM_STEPS,
     rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
 ) -> Inference:
     """Draws z from the posterior p(z | Y) ∝ p(Y, z) of each image, by MALA from cold starts.
 
@@ -56,6 +59,7 @@ def infer(
         num_chains: chains of each image in the first round, 1 to ``num_starts``.
         num_steps: transitions in each round, ≥ 1; in all, about 2 · num_chains · num_steps for each image.
         rng: the random generator, on the images' device.
+        progress: called at every evaluation of log p(Y, z) by the chains, see `num_evaluations`.
 
     Raises:
         ValueError: a number is out of its range, or f is not finite at a z ~ N(0, I).
@@ -84,8 +88,14 @@ def infer(
             candidates = torch.cat([starts[best], estimate[:, None]], 1)
             kept = score.topk(num_chains, dim=1).indices
             z = candidates.gather(1, kept[..., None].expand(-1, -1, model.latent_dim))
-            parts.append(_compete(model, batch, z, num_steps, rng))
+            parts.append(_compete(model, batch, z, num_steps, rng, progress))
     return Inference(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def num_evaluations(num_images: int) -> int:
+    """How often the chains of `infer` evaluate log p(Y, z), of many images at once, if its numbers are the defaults."""
+    rounds = NUM_CHAINS.bit_length() + 2  # of the competition; then a warm-up, and a run with a fixed step size
+    return -(-num_images // (CHAINS_AT_ONCE // NUM_CHAINS)) * rounds * (NUM_STEPS + 1)
 
 
 @torch.no_grad()
@@ -165,20 +175,27 @@ class LinearFit:
         return torch.stack(found).to(self.slopes.dtype)
 
 
-def _compete(model: Generator, images: Images, z: Tensor, num_steps: int, rng: torch.Generator) -> Inference:
+def _compete(
+    model: Generator,
+    images: Images,
+    z: Tensor,
+    num_steps: int,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None,
+) -> Inference:
     """The rounds of `infer` for b images whose chains start at z, (b, k, d)."""
     b, k, d = z.shape
     rows = torch.arange(b, device=z.device)
     step_size = torch.full_like(z[..., 0], 0.1)  # arbitrary: at first, the warm-up changes it up to threefold in a step
     counts = [k >> r for r in range(k.bit_length())]  # k, k/2, …, 1
     for count, kept in pairwise([*counts, 1]):
-        log_posterior = _log_posterior(model, images[rows.repeat_interleave(count)])
+        log_posterior = _log_posterior(model, images[rows.repeat_interleave(count)], progress)
         kernel = mcmc.MALA(step_size.flatten())
         _, state = mcmc.warm_up(kernel, log_posterior, z.flatten(0, 1), num_steps=num_steps, rng=rng)
         best = state.log_density.view(b, count).topk(kept, dim=1).indices
         z = state.position.view(b, count, d).gather(1, best[..., None].expand(-1, -1, d))
         step_size = state.step_size.view(b, count).gather(1, best)
-    log_posterior = _log_posterior(model, images)
+    log_posterior = _log_posterior(model, images, progress)
     kernel = mcmc.MALA(d ** (-1 / 6), PosteriorMetric.at(model, images, z[:, 0]))
     kernel, state = mcmc.warm_up(kernel, log_posterior, z[:, 0], num_steps=num_steps, rng=rng)
     state, info = mcmc.run(kernel, log_posterior, state.position, num_steps=num_steps, rng=rng)
@@ -188,5 +205,10 @@ def _compete(model: Generator, images: Images, z: Tensor, num_steps: int, rng: t
     return Inference(state.position, state.log_density, reconstructions, error, info.acceptance_rate)
 
 
-def _log_posterior(model: Generator, images: Images) -> mcmc.LogDensity:
-    return lambda z: model.log_joint(z, images)
+def _log_posterior(model: Generator, images: Images, progress: Callable[[], None] | None) -> mcmc.LogDensity:
+    def log_posterior(z: Tensor) -> Tensor:
+        if progress:
+            progress()
+        return model.log_joint(z, images)
+
+    return log_posterior

@@ -1,6 +1,6 @@
 """Restoration: what is missing of images, drawn from a run's model given what is seen of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,9 +15,10 @@ from ..models import Generator, Images, Observed, floats, observed
 from ..processor import frozen
 from ..rng import derive
 from ..run import Run
+from .bounding import Progress
 from .curvature import PosteriorMetric
 from .distance import chunks
-from .inference import infer
+from .inference import infer, num_evaluations
 
 __all__ = ["Restoration", "posterior_draws", "restore", "restore_latent", "restored"]
 
@@ -66,7 +67,15 @@ class Restoration(NamedTuple):
         }
 
 
-def restore(run: Run, images: Images, *, num_draws: int, seed: int, digests: Sequence[str] = ()) -> Restoration:
+def restore(
+    run: Run,
+    images: Images,
+    *,
+    num_draws: int,
+    seed: int,
+    digests: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Restoration:
     """Draws of whole images from a run's model, given what is seen of them.
 
     Args:
@@ -75,6 +84,7 @@ def restore(run: Run, images: Images, *, num_draws: int, seed: int, digests: Seq
         num_draws: draws of each image.
         seed: of the random numbers.
         digests: of the images; the chain of one that the run has learned from starts at the z that learning inferred.
+        progress: called meanwhile with what is done, and with all that is to be done.
 
     Raises:
         InputError: nothing is learned yet, or the method cannot restore what is missing here.
@@ -83,28 +93,53 @@ def restore(run: Run, images: Images, *, num_draws: int, seed: int, digests: Seq
     device = next(learner.model.parameters()).device
     rng = derive(seed, "restore", device=device)
     seen = observed(images)
+    batches = torch.arange(len(images)).split(AT_ONCE)
     parts: list[Restored] = []
     if method.infer:
         model, z = method.infer(learner)
         places = {digest: place for place, digest in enumerate(run.data().digests)}
         known = torch.tensor([places.get(digest, -1) for digest in digests or [""] * len(images)])
-        for index in torch.arange(len(images)).split(AT_ONCE):
+        tick = _ticks(sum(_num_evaluations(int((known[index] < 0).sum()), num_draws) for index in batches), progress)
+        for index in batches:
             learned = z[known[index].clamp_min(0).to(device)]
             start = torch.where((known[index] >= 0)[:, None].to(device), learned, torch.nan)
-            parts.append(restore_latent(model, floats(seen[index].to(device)), start, num_draws, rng))
+            parts.append(restore_latent(model, floats(seen[index].to(device)), start, num_draws, rng, tick))
     elif method.restore:
         if seen.observation.seen is None:
             able = ", ".join(each.name for each in METHODS if each.infer)
             raise InputError(
                 f"{run.path}: holds a {method.name}, which fills in missing pixels only; expected a run of {able}"
             )
-        batches = torch.arange(len(images)).split(AT_ONCE)
-        parts = [method.restore(learner, floats(seen[index].to(device)), num_draws, rng) for index in batches]
+        tick = _ticks(len(batches) * num_draws, progress)
+        for index in batches:
+            batch, drawn = floats(seen[index].to(device)), []
+            for _ in range(num_draws):
+                drawn.append(method.restore(learner, batch, 1, rng))
+                tick()
+            parts.append(Restored(torch.cat([part.draws for part in drawn]), drawn[0].noise))
     else:
         able = ", ".join(each.name for each in METHODS if each.infer or each.restore)
         raise InputError(f"{run.path}: holds a {method.name}, which restores nothing; expected a run of {able}")
     draws, noise = torch.cat([part.draws.cpu() for part in parts], 1), parts[0].noise
     return restored(seen.to("cpu"), draws, noise)
+
+
+def _ticks(total: int, progress: Progress | None) -> Callable[[], None]:
+    """A function that counts how often it is called, of ``total`` times."""
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
+
+    return tick
+
+
+def _num_evaluations(num_new: int, num_draws: int) -> int:
+    """How often `restore_latent` evaluates log p(A Y, z), of images of which z is to be inferred for ``num_new``."""
+    return num_evaluations(num_new) + 2 * (WARM_UP + 1) + 1 + THIN * num_draws
 
 
 def restored(images: Observed, draws: Tensor, noise: float) -> Restoration:
@@ -122,7 +157,14 @@ def restored(images: Observed, draws: Tensor, noise: float) -> Restoration:
     return Restoration(damaged, mask, of_draws, mean, spread)
 
 
-def restore_latent(model: Generator, images: Images, start: Tensor, num_draws: int, rng: torch.Generator) -> Restored:
+def restore_latent(
+    model: Generator,
+    images: Images,
+    start: Tensor,
+    num_draws: int,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
+) -> Restored:
     """f(z) at draws z ~ p(z | A Y).
 
     Args:
@@ -131,23 +173,34 @@ def restore_latent(model: Generator, images: Images, start: Tensor, num_draws: i
         start: where an image's chain starts, (n, d), NaN where z is to be inferred first.
         num_draws: draws of each image.
         rng: on the images' device.
+        progress: called at every evaluation of log p(A Y, z) by the chains.
     """
     z, new = start.clone(), start.isnan().any(1)
     if new.any():
-        z[new] = infer(model, images[new.nonzero().flatten()], rng=rng).z
-    draws = posterior_draws(model, images, z, num_draws, rng)
+        z[new] = infer(model, images[new.nonzero().flatten()], rng=rng, progress=progress).z
+    draws = posterior_draws(model, images, z, num_draws, rng, progress)
     with torch.no_grad():
         shown = torch.stack([torch.cat([model(part) for part in chunks(each, AT_ONCE)]) for each in draws])
     return Restored(shown, model.sigma.item())
 
 
-def posterior_draws(model: Generator, images: Images, z: Tensor, num_draws: int, rng: torch.Generator) -> Tensor:
+def posterior_draws(
+    model: Generator,
+    images: Images,
+    z: Tensor,
+    num_draws: int,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
+) -> Tensor:
     """Draws z ~ p(z | A Y) by MALA from ``z``, (n, d) → (num_draws, n, d), preconditioned by the curvature there.
 
-    Chains are first warmed up, preconditioned anew, and warmed up again.
+    Chains are first warmed up, preconditioned anew, and warmed up again. ``progress`` is called at every evaluation of
+    log p(A Y, z).
     """
 
     def log_posterior(position: Tensor) -> Tensor:
+        if progress:
+            progress()
         return model.log_joint(position, images)
 
     with frozen(model):
