@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from anasyn import mcmc
 from anasyn.learning import RecoveryLearner, learn, recovery
-from anasyn.models import DescriptorLadder, Ladder
+from anasyn.methods.recovery import classes as of_learner
+from anasyn.models import DescriptorLadder, Ladder, Mask, Observed
 from anasyn.models.ladder import GAIN
 from anasyn.rng import standard_normal
 
@@ -83,6 +84,24 @@ def check_sampling() -> None:
         assert_gaussian(samples[labels == k], MUS[k], shrunk(k))
 
 
+def check_restoration() -> None:
+    """The second value given the first: what is drawn is E[x | x_0], where the first of x_0 is seen with its noise."""
+    num, seen = 8000, 0.7
+    labels = torch.arange(num) % 2
+    images = Observed(torch.tensor([seen, 0.0], dtype=FLOAT).expand(num, 2), Mask(torch.tensor([[True, False]])))
+    classes = of_learner(optimal(["a", "b"]))
+    assert classes is not None
+    drawn = classes.restore(images, labels, 1, rng(6)).draws[0, :, 1:]
+    share = Ladder(NOISE).alpha_bar(0)
+    for k in CLASSES:
+        total = share * CS[k] + (1 - share) * EYE  # the covariance of x_0
+        gain = (share**0.5 * CS[k] @ torch.linalg.inv(total))[1]
+        slope = total[1, 0] / total[0, 0]
+        of_seen, left = gain[0] + gain[1] * slope, total[1, 1] - total[1, 0] * slope
+        mean = MUS[k][1:] + of_seen * share**0.5 * (seen - MUS[k][0])
+        assert_gaussian(drawn[labels == k], mean, (of_seen**2 * (1 - share) + gain[1] ** 2 * left).view(1, 1))
+
+
 def check_proportions() -> None:
     """Samples of no class in particular have those of the data: here one image of four is of the first class."""
     samples = optimal(["b", "b", "a", "b"]).draw(10_000, rng=rng(5))
@@ -119,8 +138,8 @@ def check_learning() -> None:
         torch.testing.assert_close(learned @ b * unit, mean, atol=error, rtol=0)
 
 
-CHECKS = {"recovery": check_recovery, "sampling": check_sampling, "proportions": check_proportions,
-          "learning": check_learning}  # fmt: skip
+CHECKS = {"recovery": check_recovery, "sampling": check_sampling, "restoration": check_restoration,
+          "proportions": check_proportions, "learning": check_learning}  # fmt: skip
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
@@ -135,6 +154,7 @@ def test_each_class_agrees_with_its_closed_form(check) -> None:
         ("sampling", f"{LEARNING}:descend", {"rng, labels, held)": "rng, 0 * labels, held)"}),
         ("sampling", f"{LEARNING}:descend", {"rng, labels, held)": "rng, labels.roll(1), held)"}),
         ("sampling", f"{LEARNING}:descend", {"at(0, labels)": "at(0, 0 * labels)"}),
+        ("restoration", "anasyn.methods.recovery:restore", {"labels=labels": "labels=1 - labels"}),
         ("proportions", f"{LEARNING}:RecoveryLearner.draw", {"randint(len(self.labels)": "randint(2"}),
         ("learning", f"{LEARNING}:RecoveryLearner.step", {"labels.repeat(2)": "labels.repeat_interleave(2)"}),
         ("learning", f"{LEARNING}:RecoveryLearner.labels_of", {"self.labels[index]": "self.labels[index - 1]"}),

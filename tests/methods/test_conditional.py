@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from anasyn.data import load_images
-from anasyn.learning import tensors_of
+from anasyn.learning import RecoveryLearner, tensors_of
 from anasyn.run import Run
 
 from ..commands import Command, Outcome, refused, tree
@@ -71,6 +72,45 @@ def test_samples_without_a_class_are_of_all(command: Command, classes: Path, tmp
     assert run.sample(3, seed=1).shape == (3, 3, 16, 16)
     assert torch.equal(run.sample(3, seed=1), run.sample(3, seed=1))
     assert not torch.equal(run.sample(3, seed=1, of_class="cats"), run.sample(3, seed=1, of_class="egrets"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "given"),
+    [("cats egrets", [0] * 6 + [1] * 6), ("egrets", [1] * 6), ("", None)],
+    ids=["two folders", "one folder", "no folder"],
+)
+def test_images_are_restored_given_their_class_if_they_lie_in_class_folders(
+    kept: str, given: list[int] | None, command: Command, classes: Path, tmp_path: Path, no_figures: None, monkeypatch
+) -> None:
+    run, used = tmp_path / "run", []
+    assert learn(command, classes, run, "--iterations", 1).status == 0
+    for name in {"cats", "egrets"} - {*kept.split()}:
+        shutil.rmtree(classes / name) if kept else shutil.move(classes / name, tmp_path / name)
+    draw = RecoveryLearner.draw
+
+    def drawn(self: RecoveryLearner, num: int, **options: Any) -> torch.Tensor:
+        used.append(None if options["labels"] is None else options["labels"].tolist())
+        return draw(self, num, **options)
+
+    monkeypatch.setattr(RecoveryLearner, "draw", drawn)
+    data = classes if kept else tmp_path / "cats"
+    restore = ("restore", run, "--data", data, "--occlude", "half", "--draws", 2, "--out", tmp_path / "out")
+    done = command(*restore)
+    assert done.status == 0, done.err
+    assert used == [given, given]
+
+
+@pytest.mark.parametrize("others", [["dogs"], ["cats", "dogs", "egrets"]], ids=["alone", "beside others"])
+def test_images_of_a_class_that_the_run_does_not_know_are_not_restored(
+    others: list[str], command: Command, classes: Path, tmp_path: Path, no_figures: None
+) -> None:
+    run = tmp_path / "run"
+    assert learn(command, classes, run, "--iterations", 1).status == 0
+    for name in others:
+        shutil.copytree(classes / "cats", tmp_path / "other" / name)
+    restore = ("restore", run, "--data", tmp_path / "other", "--occlude", "half", "--out", tmp_path / "out")
+    refused(command(*restore), "class", "cats, egrets", "got images of dogs")
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_is_evaluated_diagnosed_and_reported(command: Command, classes: Path, tmp_path: Path) -> None:

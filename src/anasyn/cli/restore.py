@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,9 +73,17 @@ def restore(arguments: argparse.Namespace) -> int:
         raise InputError(f"--draws: expected at least {FEWEST_DRAWS}, for the spread; got {arguments.draws}")
     require_empty(arguments.out)
     with silenced(arguments.quiet):
-        names, digests, images, truth = damaged(run, arguments)
-        numbers: dict[str, Any] = {"num_draws": arguments.draws, "seed": arguments.seed, "digests": digests}
-        found = restore(run, images, **numbers, progress=counter("restoring"))
+        images, seen, truth = damaged(run, arguments)
+        found = restore(
+            run,
+            seen,
+            num_draws=arguments.draws,
+            seed=arguments.seed,
+            digests=images.digests,
+            labels=classes_of(images, arguments.data),
+            progress=counter("restoring"),
+        )
+    names = list(images.names)
     for kind in ("restored", "draws", "spread"):
         (arguments.out / kind).mkdir(parents=True)
     for i in range(len(names)):
@@ -94,8 +103,16 @@ def restore(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], Sequence[str], Images, ImageSet | None]":
-    """The images' names and digests, what is seen of them, and the whole images if they are known."""
+def classes_of(images: "ImageSet", data: str | None) -> Sequence[str] | None:
+    """The class of each image, if it has one; unlike in learning, a folder in which all of them lie is a class too."""
+    if images.labels is not None or data is None or not os.path.isdir(data):
+        return images.labels
+    folders = [folder for folder, slash, _ in (name.partition("/") for name in images.names) if slash]
+    return folders if len(folders) == len(images) else None
+
+
+def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[ImageSet, Images, ImageSet | None]":
+    """The images, what is seen of them, and the whole images if they are known."""
     from ..data import occlude
     from ..data.sources import load
     from ..models import BlockAverage, Observed, observe
@@ -108,7 +125,7 @@ def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], Sequ
         if height % factor or width % factor:
             raise InputError(f"--as: {height} x {width} pixels cannot be cut into blocks of {factor} x {factor}")
         small = load(arguments.data, (height // factor, width // factor), fit=run.settings.fit, channels=channels)
-        return list(small.names), small.digests, Observed(small.pixels, BlockAverage(factor)), None
+        return small, Observed(small.pixels, BlockAverage(factor)), None
     if arguments.data is None and arguments.masks is None:
         images = run.images()
     else:
@@ -122,4 +139,4 @@ def damaged(run: "Run", arguments: argparse.Namespace) -> "tuple[list[str], Sequ
         raise InputError(
             "restore: nothing is missing of these images; expected transparent pixels, --masks, --occlude or --as"
         )
-    return list(images.names), images.digests, observe(images), truth
+    return images, observe(images), truth

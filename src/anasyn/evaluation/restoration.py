@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from .. import mcmc
 from ..data import as_float, to_uint8
-from ..errors import InputError
+from ..errors import InputError, first_names
+from ..learning import Learner
 from ..methods import METHODS, Restored
 from ..models import Generator, Images, Observed, floats, observed
 from ..processor import frozen
@@ -74,6 +75,7 @@ def restore(
     num_draws: int,
     seed: int,
     digests: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Restoration:
     """Draws of whole images from a run's model, given what is seen of them.
@@ -84,10 +86,13 @@ def restore(
         num_draws: draws of each image.
         seed: of the random numbers.
         digests: of the images; the chain of one that the run has learned from starts at the z that learning inferred.
+        labels: the class of each image, given which it is restored, if the run has learned classes. Without, each draw
+            of it is of the class of a random training image.
         progress: called meanwhile with what is done, and with all that is to be done.
 
     Raises:
-        InputError: nothing is learned yet, or the method cannot restore what is missing here.
+        InputError: nothing is learned yet, the method cannot restore what is missing here, or the run has no such
+            class.
     """
     learner, method = run.learned(precision="float32"), run.method
     device = next(learner.model.parameters()).device
@@ -110,11 +115,12 @@ def restore(
             raise InputError(
                 f"{run.path}: holds a {method.name}, which fills in missing pixels only; expected a run of {able}"
             )
+        draw = _one_draw(run, learner, labels)
         tick = _ticks(len(batches) * num_draws, progress)
         for index in batches:
             batch, drawn = floats(seen[index].to(device)), []
             for _ in range(num_draws):
-                drawn.append(method.restore(learner, batch, 1, rng))
+                drawn.append(draw(batch, index, rng))
                 tick()
             parts.append(Restored(torch.cat([part.draws for part in drawn]), drawn[0].noise))
     else:
@@ -122,6 +128,26 @@ def restore(
         raise InputError(f"{run.path}: holds a {method.name}, which restores nothing; expected a run of {able}")
     draws, noise = torch.cat([part.draws.cpu() for part in parts], 1), parts[0].noise
     return restored(seen.to("cpu"), draws, noise)
+
+
+def _one_draw(
+    run: Run, learner: Learner, labels: Sequence[str] | None
+) -> Callable[[Observed, Tensor, torch.Generator], Restored]:
+    """A function of some images, their places among all, and rng, that draws each once, given its class if it has one.
+
+    Raises:
+        InputError: the run has learned classes, and this is none of them.
+    """
+    method = run.method
+    assert method.restore is not None
+    restore, classes = method.restore, method.classes(learner) if method.classes and labels else None
+    if classes is None or not labels:
+        return lambda images, index, rng: restore(learner, images, 1, rng)
+    given, names = classes.restore, classes.names
+    if unknown := sorted({*labels} - {*names}):
+        raise InputError(f"class: {run.path} has {', '.join(names)}; got images of {first_names(unknown)}")
+    places = torch.tensor([names.index(label) for label in labels])
+    return lambda images, index, rng: given(images, places[index].to(images.values.device), 1, rng)
 
 
 def _ticks(total: int, progress: Progress | None) -> Callable[[], None]:

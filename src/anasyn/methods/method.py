@@ -80,6 +80,7 @@ class Classes(NamedTuple):
 
     names: tuple[str, ...]
     sample: "Callable[[Tensor, torch.Generator], Tensor]"  # places in ``names``, (n,), rng → images (n, c, H, W)
+    restore: "Callable[[Observed, Tensor, int, torch.Generator], Restored]"  # as of a method, with places in ``names``
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ class Method:
         recover: learner → the descriptors of a ladder and their chains; for methods that recover images from noise.
         restore: learner, what is seen of images (floats; pixels under a mask), number of draws, rng → draws of the
             images; for methods that sample images by MCMC. A method that infers z restores by that.
-        classes: learner → the classes of which it can sample each, or None if it has learned none; for methods that can
-            learn a model of images given their class.
+        classes: learner → the classes of which it can sample and restore each, or None if it has learned none; for
+            methods that can learn a model of images given their class.
         weave: learner, number, (height, width), whether they are to be periodic, rng → images (num, c, height, width);
             for methods whose images can have any size.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.

@@ -120,7 +120,10 @@ def classes(learner: "RecoveryLearner") -> Classes | None:
     def sample(labels: "Tensor", rng: "torch.Generator") -> "Tensor":
         return torch.cat([learner.draw(len(part), labels=part, rng=rng) for part in labels.split(AT_ONCE)])
 
-    return Classes(learner.classes, sample) if learner.classes else None
+    def restored(images: "Observed", labels: "Tensor", num_draws: int, rng: "torch.Generator") -> Restored:
+        return restore(learner, images, num_draws, rng, labels)
+
+    return Classes(learner.classes, sample, restored) if learner.classes else None
 
 
 def recover(learner: "RecoveryLearner") -> Recovery:
@@ -128,11 +131,22 @@ def recover(learner: "RecoveryLearner") -> Recovery:
     return learner
 
 
-def restore(learner: "RecoveryLearner", images: "Observed", num_draws: int, rng: "torch.Generator") -> Restored:
-    """Ancestral samples down the ladder whose seen pixels are held, at every level, at the seen ones with its noise."""
+def restore(
+    learner: "RecoveryLearner",
+    images: "Observed",
+    num_draws: int,
+    rng: "torch.Generator",
+    labels: "Tensor | None" = None,
+) -> Restored:
+    """Ancestral samples down the ladder whose seen pixels are held, at every level, at the seen ones with its noise.
+
+    Of a model of classes, each image is of the class in ``labels``, (n,); without, each draw of it is of the class of a
+    random training image.
+    """
     import torch
 
-    return Restored(torch.stack([learner.draw(len(images), rng=rng, seen=images) for _ in range(num_draws)]), 0.0)
+    draws = [learner.draw(len(images), rng=rng, labels=labels, seen=images) for _ in range(num_draws)]
+    return Restored(torch.stack(draws), 0.0)
 
 
 RECOVERY = Method(
