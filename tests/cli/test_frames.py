@@ -13,7 +13,7 @@ from anasyn.data import draw_cats, read_frames, save_film, to_uint8
 from anasyn.methods.paths import through
 from anasyn.run import Run
 
-from ..commands import Command, assert_same_run, refused
+from ..commands import Command, assert_same_run, refused, without_figures
 from .small import SMALL
 
 NUM = 12
@@ -54,6 +54,27 @@ def test_a_film_is_learned_as_its_frames_in_their_order(filmed: Path, walk: Path
     assert "Path of the frames" in (filmed / "report.html").read_text()
 
 
+def test_a_run_that_learns_on_keeps_no_picture_of_its_path_as_it_was(
+    filmed: Path, walk: Path, command: Command, tmp_path: Path
+) -> None:
+    """Nor of its long run. Learning ends here before new ones are drawn, as if it had been killed."""
+    run = shutil.copytree(filmed, tmp_path / "run")
+    shutil.copy(run / "figures" / "path.png", run / "figures" / "long_run.png")
+    with pytest.MonkeyPatch.context() as patch:
+        without_figures(patch)
+        assert command(*LEARN, "--data", walk, "--out", run, "--iterations", 6).status == 0
+    assert command("report", run).status == 0
+    text = (run / "report.html").read_text()
+    assert "Path of the frames" not in text
+    assert "Long run" not in text
+    assert command(*LEARN, "--data", walk, "--out", run, "--iterations", 7).status == 0
+    assert "Path of the frames" in (run / "report.html").read_text()
+    learn = (each for each in LEARN if each != "--frames")
+    assert command(*learn, "--data", "drawn-cats", "--out", run, "--overwrite").status == 0
+    assert not (run / "figures" / "path.png").exists()
+    assert "Path of the frames" not in (run / "report.html").read_text()
+
+
 def test_the_figures_for_papers_have_the_path(filmed: Path, command: Command, tmp_path: Path) -> None:
     assert command("figures", filmed, "--format", "png", "--out", tmp_path / "paper").status == 0
     assert (tmp_path / "paper" / "path.png").exists()
@@ -62,8 +83,6 @@ def test_the_figures_for_papers_have_the_path(filmed: Path, command: Command, tm
 def test_a_stopped_run_goes_on_bit_for_bit(filmed: Path, walk: Path, command: Command, tmp_path: Path) -> None:
     parts = ("--data", walk, "--out", tmp_path / "run", "--schedule", "constant")
     with pytest.MonkeyPatch.context() as patch:
-        from ..commands import without_figures
-
         without_figures(patch)
         for iterations in (2, 4):
             assert command(*LEARN, *parts, "--iterations", iterations).status == 0

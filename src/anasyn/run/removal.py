@@ -9,10 +9,12 @@ __all__ = ["outdate", "remove"]
 
 FIGURES = (
     "training.png", "classes.png", "loss.png",
-    "reconstructions.png", "samples.png", "interpolation.png", "latents.png", "path.png",
-    "synthesis.png", "chains.png", "revisions.png", "long_run.png",
+    "reconstructions.png", "samples.png", "interpolation.png", "latents.png",
+    "synthesis.png", "chains.png", "revisions.png",
 )  # fmt: skip
-RESULTS = ("report.html", "diagnosis.json", "evaluation.json", "restored.safetensors")  # of the run as it was then
+SHOWN = ("figures/path.png", "figures/long_run.png")  # in the report, which shows what it finds of them
+# Of the run as it was then.
+RESULTS = ("report.html", "diagnosis.json", "evaluation.json", "restored.safetensors", *SHOWN)
 
 
 def outdate(path: Path) -> None:
