@@ -96,23 +96,27 @@ def test_periodic_textures_have_no_seam(
 def test_a_hole_is_filled_at_the_photographs_own_scale(
     command: Command, run: Path, photograph: Path, tmp_path: Path
 ) -> None:
-    """50 × 83 pixels are restored as 48 × 80, to the grid of a network of two scales, and what is seen is kept."""
+    """All of it, although 50 × 83 pixels are no multiples of the network's grid; and what is seen is kept."""
     image = Image.open(photograph).convert("RGBA").resize((83, 50))
     image.paste((0, 0, 0, 0), (20, 10, 40, 30))
+    image.paste((0, 0, 0, 0), (70, 40, 83, 50))
     image.save(tmp_path / "hole.png")
     done = command("restore", run, "--data", tmp_path / "hole.png", "--draws", 2, "--out", tmp_path / "out")
     assert done.status == 0, done.err
-    before, after = (
-        np.asarray(image.convert("L"))[:48, :80],
-        np.asarray(Image.open(tmp_path / "out/restored/00000.png")),
-    )
-    assert after.shape == (48, 80)
-    missing = np.zeros((48, 80), bool)
+    before, after = np.asarray(image.convert("L")), np.asarray(Image.open(tmp_path / "out/restored/00000.png"))
+    assert after.shape == (50, 83)
+    missing = np.zeros((50, 83), bool)
     missing[10:30, 20:40] = True
+    missing[40:, 70:] = True  # to the corner
     assert (after == before)[~missing].all()
     assert after[missing].std() > 1
     draws = [np.asarray(Image.open(tmp_path / f"out/draws/00000-{k}.png")) for k in range(2)]
     assert (draws[0] != draws[1])[missing].mean() > 0.3
+    spread = np.asarray(Image.open(tmp_path / "out/spread/00000.png"))
+    assert spread.shape == (50, 83)
+    kept = Run.open(run).restoration()
+    assert kept is not None
+    assert {tuple(each.shape[-2:]) for each in kept.values()} == {(50, 83)}
     for options in (("--masks", tmp_path), ("--data", photograph), ("--data", tmp_path), ("--data", "nothing.png")):
         refused(command("restore", run, *options, "--out", tmp_path / "other"))
 

@@ -83,7 +83,7 @@ def restore(arguments: argparse.Namespace) -> int:
             labels=classes_of(images, arguments.data),
             progress=counter("restoring"),
         )
-    names = list(images.names)
+    names, found = list(images.names), found.without(images.padding)
     for kind in ("restored", "draws", "spread"):
         (arguments.out / kind).mkdir(parents=True)
     for i in range(len(names)):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn.functional import pad
 
 from ..errors import InputError
 from .decoding import decode, printable, quiet
@@ -43,26 +44,29 @@ def read_patches(file: str, size: tuple[int, int], *, longest: int, channels: in
 
 
 def read_damaged(file: str, *, longest: int, grid: int, channels: int) -> ImageSet:
-    """A photograph with transparent pixels, which are hidden, as a set of one image of sides in multiples of ``grid``.
+    """A photograph with transparent pixels, which are hidden, as a set of one image.
+
+    If any are, its sides are brought to multiples of ``grid`` by ``padding``.
 
     Args:
-        file: the photograph; what is beyond the multiple at its right and lower border is left out.
+        file: the photograph.
         longest: as for `read_patches`.
         grid: in pixels.
         channels: 1 or 3.
 
     Raises:
-        InputError: there is no such image file, it is smaller than ``grid``, or all of it is hidden.
+        InputError: there is no such image file, or all of it is hidden.
     """
-    image = _reduced(file, longest, transparent=True)
-    width, height = (side // grid * grid for side in image.size)
-    if not width or not height:
-        raise InputError(f"{printable(file)}: {image.width} × {image.height} pixels; expected at least {grid} × {grid}")
-    pixels, seen = resized_seen(image.convert("RGBA").crop((0, 0, width, height)), height, width, "crop", channels)
+    image = _reduced(file, longest, transparent=True).convert("RGBA")
+    pixels, seen = resized_seen(image, image.height, image.width, "crop", channels)
     if not seen.any():
         raise InputError(f"{printable(file)}: every pixel is hidden")
-    images, mask = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], torch.from_numpy(seen)[None, None]
-    return ImageSet((printable(Path(file).name),), chequered(images, mask), masks=None if mask.all() else mask)
+    names, images = (printable(Path(file).name),), torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    if seen.all():
+        return ImageSet(names, images)
+    right, below = (-side % grid for side in image.size)
+    images, mask = (pad(each, (0, right, 0, below)) for each in (images, torch.from_numpy(seen)[None, None]))
+    return ImageSet(names, chequered(images, mask), masks=mask, padding=(below, right))
 
 
 def _reduced(file: str, longest: int, *, transparent: bool = False) -> Image.Image:

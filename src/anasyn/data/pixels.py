@@ -34,6 +34,7 @@ class ImageSet:
         masks: bool (n, 1, H, W), True where a pixel is seen; None if every pixel of every image is.
         stored: in place of the pixels and masks, where they are stored. They are read as a whole when `pixels` and
             `masks` are asked for, which a set that does not fit in memory should not be.
+        padding: the numbers of rows below and of columns at the right that are no part of the images, and hidden.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class ImageSet:
         labels: Sequence[str] | None = None,
         masks: Tensor | None = None,
         stored: "StoredPixels | OccludedPixels | None" = None,
+        padding: tuple[int, int] = (0, 0),
     ):
-        self.names, self.skipped, self.labels, self.stored = names, skipped, labels, stored
+        self.names, self.skipped, self.labels, self.stored, self.padding = names, skipped, labels, stored, padding
         if pixels is not None:
             self.pixels, self.masks = pixels, masks
         elif stored is None or masks is not None:
@@ -119,7 +121,7 @@ class ImageSet:
         names = tuple(self.names[i] for i in places)
         labels = self.labels and tuple(self.labels[i] for i in places)
         masks = only_if_hidden(self.masks[places]) if self.masks is not None else None
-        return ImageSet(names, self.pixels[places], self.skipped, labels, masks)
+        return ImageSet(names, self.pixels[places], self.skipped, labels, masks, padding=self.padding)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -48,6 +48,15 @@ class Restoration(NamedTuple):
         seen = None if self.seen is None else self.seen[places]
         return Restoration(self.damaged[places], seen, self.draws[:, places], self.mean[places], self.spread[places])
 
+    def without(self, padding: tuple[int, int]) -> "Restoration":
+        """That of images without the ``padding`` of an `ImageSet`."""
+        height, width = (side - more for side, more in zip(self.mean.shape[-2:], padding, strict=True))
+        seen = None if self.seen is None else self.seen[..., :height, :width]
+        damaged, draws, mean, spread = (
+            each[..., :height, :width] for each in (self.damaged, self.draws, self.mean, self.spread)
+        )
+        return Restoration(damaged, seen, draws, mean, spread)
+
     def errors(self, truth: Tensor, known: Tensor | None = None) -> dict[str, float]:
         """How far the restoration is from the truth, uint8 (n, c, H, W), over what is missing, and ``known`` if given.
 
