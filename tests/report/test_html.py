@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anasyn.data import ImageSet, save_image
+from anasyn.data import ImageSet, save_image, spread
 from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.data.sources import load
 from anasyn.errors import InputError
 from anasyn.learning import Record
-from anasyn.methods import DescriptorSettings, GeneratorSettings, Scale, Settings
+from anasyn.methods import DescriptorSettings, GeneratorSettings, Scale, Settings, TextureSettings
 from anasyn.report import contents, html, settings
 from anasyn.run import Run, advance, metrics
 
@@ -314,3 +315,19 @@ def test_settings_that_follow_from_the_data_are_nobodys_wish(tmp_path: Path) -> 
     assert "--data drawn-cats" in command
     assert "--channels 3" in command  # a grey folder that was asked for in colour is so again
     assert command.endswith("--seed 0")
+
+
+def test_what_follows_from_the_pixels_is_nobodys_wish_either(tmp_path: Path) -> None:
+    photograph = tmp_path / "cat.png"
+    save_image(photograph, draw_cats(drawn_factors(1), 64)[0])
+    texture = TextureSettings(data=str(photograph), size=32)
+    images = texture.read((32, 32), 3)
+    recipe = texture.resolve(Scale(len(images), 32, has_bfloat16=False, spread=spread(images)))
+    run = Run.create(tmp_path / "run", "texture", recipe, images)
+    changed = {change.name: change.value for change in settings.changes(run)}
+    assert changed == {"size": 32}
+    assert "--contrast" not in settings.command(run)
+    other = Run.create(tmp_path / "other", "texture", replace(recipe, contrast=0.5), images)
+    assert {change.name for change in settings.changes(other)} == {"size", "contrast"}
+    photograph.unlink()
+    assert {change.name for change in settings.changes(run)} == {"size"}

@@ -3,8 +3,10 @@
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..data import spread
 from ..errors import InputError
 from ..methods import Scale, Settings
 from ..recipes import RECIPES
@@ -27,7 +29,8 @@ class Change(NamedTuple):
 def changes(run: Run) -> list[Change]:
     """The settings that differ from the recipe, except for values that follow from the data.
 
-    The default of a setting is the value that the recipe gives it if all other settings are those of the run.
+    The default of a setting is the value that the recipe gives it if all other settings are those of the run. One that
+    follows from the pixels is compared as long as the images can be read.
     """
     settings, recipe, found = run.settings, RECIPES[run.name].settings, []
     num_images = len(run.data().names) + len(run.data().held_out)
@@ -36,7 +39,13 @@ def changes(run: Run) -> list[Change]:
         value, stated = getattr(settings, field.name), getattr(recipe, field.name)
         if field.name in NOT_COMPARED or (field.name == "precision" and stated == "auto"):
             continue
-        default = getattr(_resolved(settings, field.name, stated, scale), field.name)
+        default = _default(settings, field.name, stated, scale)
+        if default != value and default != _default(settings, field.name, stated, replace(scale, spread=1.0)):
+            try:
+                scale = replace(scale, spread=spread(run.load()))
+            except InputError:
+                continue
+            default = _default(settings, field.name, stated, scale)
         if default != value:
             found.append(Change(field.name, default, value))
     return found
@@ -60,8 +69,9 @@ def differing(runs: Sequence[Run]) -> list[str]:
     return [name for name in shared if len({getattr(run.settings, name) for run in runs}) > 1]
 
 
-def _resolved(settings: Settings, name: str, stated: Any, scale: Scale) -> Settings:
+def _default(settings: Settings, name: str, stated: Any, scale: Scale) -> Any:
+    """The value of a setting for which the recipe has what is ``stated``."""
     try:
-        return dataclasses.replace(settings, **{name: stated}).resolve(scale)
+        return getattr(replace(settings, **{name: stated}).resolve(scale), name)
     except InputError:  # for example, a temperature without the kernel that has one
-        return dataclasses.replace(type(settings)(), **{name: stated})
+        return stated
