@@ -44,6 +44,7 @@ test-distributed: install
 fuzz: install
 	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/python tests/fuzz/fuzz.py images build/fuzz/images -max_total_time=$(FUZZ_SECONDS)
+	$(BIN)/python tests/fuzz/fuzz.py films build/fuzz/films -max_total_time=$(FUZZ_SECONDS)
 	$(BIN)/python tests/fuzz/fuzz.py checkpoints build/fuzz/checkpoints -max_total_time=$(FUZZ_SECONDS)
 
 lint: install

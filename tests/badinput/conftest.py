@@ -33,13 +33,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw(tmp_path_factory.mktemp("good") / "data", 3)
 
 
-def finished(model: str, data: Path, path: Path) -> Path:
+def finished(model: str, data: Path, path: Path, *more: str) -> Path:
     """A run of two iterations with the checkpoint of each."""
     with pytest.MonkeyPatch.context() as patch:
         without_figures(patch)
         patch.setattr("anasyn.run.session.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
         patch.setattr("anasyn.run.session.SHARE", math.inf)
-        assert main(["learn", model, "--data", str(data), "--out", str(path), *map(str, SMALL)]) == 0
+        assert main(["learn", model, "--data", str(data), "--out", str(path), *more, *map(str, SMALL)]) == 0
     return path
 
 

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of what reads a stranger's bytes, by atheris; `make fuzz` runs it.
 
-    python tests/fuzz/fuzz.py images|checkpoints FOLDER [libFuzzer's options]
+    python tests/fuzz/fuzz.py images|films|checkpoints FOLDER [libFuzzer's options]
 
 New inputs go to FOLDER, and one that ends in anything but an `InputError` is kept there as crash-…: put it into
 tests/fuzz/corpus, where `tests/fuzz/test_corpus.py` replays it ever after.
@@ -14,7 +14,9 @@ try:
 except ImportError:
     sys.exit("fuzz: atheris is not installed, or not to be had for this Python: pip install '.[fuzz]'")
 
-with atheris.instrument_imports(include=["anasyn.data.decoding", "anasyn.run.checkpoint", "PIL", "safetensors"]):
+with atheris.instrument_imports(
+    include=["anasyn.data.decoding", "anasyn.data.frames", "anasyn.run.checkpoint", "PIL", "safetensors"]
+):
     from targets import CORPUS, TARGETS
 
 

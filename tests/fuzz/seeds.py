@@ -50,6 +50,24 @@ def pictures() -> dict[str, bytes]:
     }
 
 
+def films() -> dict[str, bytes]:
+    """Three frames of which the last one is transparent in part."""
+    frames = []
+    for angle in (0, 90, 180):
+        frame = Image.new("RGBA", (8, 8), (angle, 80, 200, 255))
+        frame.paste((255, 200, 0, 0 if angle == 180 else 255), (angle // 60, 2, angle // 60 + 4, 6))
+        frames.append(frame)
+    options = {"save_all": True, "append_images": frames[1:], "duration": 40}
+    poster = encoded(frames[0], "PNG", default_image=True, **options)
+    return {
+        "walk.gif": encoded(frames[0], "GIF", disposal=2, **options),
+        "walk.png": encoded(frames[0], "PNG", **options),
+        "poster.png": poster,
+        "walk.webp": encoded(frames[0], "WEBP", lossless=True, **options),
+        "lossy.webp": encoded(frames[0], "WEBP", **options),
+    }
+
+
 def checkpoints() -> dict[str, bytes]:
     """A whole one, and the same with a manifest of its own."""
     state = json.dumps({"iteration": 2, "guard": {}, "data": {"digests": []}}).encode()
@@ -69,4 +87,5 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 if __name__ == "__main__":
     write(CORPUS / "images", pictures())
+    write(CORPUS / "films", films())
     write(CORPUS / "checkpoints", checkpoints())

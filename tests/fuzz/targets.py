@@ -5,9 +5,11 @@ import struct
 import tempfile
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
+from anasyn.data import frames
 from anasyn.data.decoding import MAX_PIXELS, read_image
 from anasyn.errors import InputError
 from anasyn.run import checkpoint
@@ -34,6 +36,23 @@ def image(data: bytes) -> None:
         else:
             assert found.mode == "RGB"
             assert 0 < found.width * found.height <= MAX_PIXELS
+
+
+def film(data: bytes) -> None:
+    """The file of an animation. It may have few pixels: so many as are read otherwise take a minute."""
+    fewer = patch.object(frames, "MAX_FILM_PIXELS", 10**7)
+    with fewer, tempfile.TemporaryDirectory(prefix="anasyn-fuzz-") as folder:
+        path = Path(folder) / "a.gif"
+        path.write_bytes(data)
+        try:
+            found = frames.read_frames(path, 8)
+        except InputError as error:
+            said = str(error)
+            assert said.startswith(f"{path}: ")
+            assert said.isprintable()
+        else:
+            assert found.shape == (len(found), 3, 8, 8)
+            assert len(found) >= 2
 
 
 def stored(data: bytes) -> None:
@@ -69,4 +88,4 @@ def stored(data: bytes) -> None:
             assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
-TARGETS = {"images": image, "checkpoints": stored}
+TARGETS = {"images": image, "films": film, "checkpoints": stored}

@@ -17,6 +17,8 @@ import torch
 
 import anasyn.report
 from anasyn.cli import main
+from anasyn.data import save_film
+from anasyn.data.sources import load
 from anasyn.run import session
 
 SMALL = [
@@ -39,6 +41,7 @@ RUNS = {
     "generator mala": ["generator", "--optimizer", "sgd", "--learning-rate", "1e-6"],
     "descriptor hmc": ["descriptor", "--kernel", "hmc", "--leapfrog-steps", "2"],
     "descriptor fitted": ["descriptor", "--reference", "fitted", "--components", "4", "--average", "0.9"],
+    "generator of frames": ["generator", "--frames", "--data", "film.webp", "--kernel", "langevin"],
     "generator masked": ["generator", "--occlude", "salt:0.7", "--sigma", "learned"],
     "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
     "texture": ["texture", "--data", "photographs/00000.png", "--levels", "3"],
@@ -102,6 +105,7 @@ def check(kills: int, kills_a_run: int, folder: Path) -> None:
     for name in ("lions", "tigers"):
         main(["data", "draw", "drawn-cats", str(folder / "classes" / name), "--num", "8", "--size", "16"])
     main(["data", "draw", "drawn-cats", str(folder / "photographs"), "--num", "2", "--size", "48"])
+    save_film(folder / "film.webp", load("drawn-cats", (16, 16)).pixels)
     rng = random.Random(kills)
     left = kills
     for name, run in itertools.cycle(RUNS.items()):

@@ -3,12 +3,13 @@
 import math
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from anasyn.data import ImageSet
+from anasyn.data import ImageSet, save_film
 from anasyn.data.sources import load
 from anasyn.learning import Divergence
 from anasyn.methods import (
@@ -60,7 +61,11 @@ def settings(model: str, number: int) -> Settings:
     occlusion = ("", "salt:0.7", "square:6", "half")[number % 4]
     if model == "generator":
         recipe: Settings = GeneratorSettings(
-            **common, sigma=between(0.01, 3), latent_dim=rng.choice([1, 2, 8]), occlude=occlusion
+            **common,
+            sigma=between(0.01, 3),
+            latent_dim=rng.choice([1, 2, 8]),
+            occlude=occlusion,
+            frames=("off", "on")[number // 4 % 2],
         )
     elif model == "latent-prior":
         recipe = LatentPriorSettings(
@@ -110,8 +115,12 @@ def weather(model: str, number: int, folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.1)
     monkeypatch.setattr(session, "SHARE", math.inf)
     recipe = settings(model, number)
+    if recipe.in_order:
+        film = folder / f"{number}.webp"
+        save_film(film, load(SET[model], (16, 16)).pixels)
+        recipe = replace(recipe, data=str(film))
     drawn = load(SET[model], (16, 16)) if model == "texture" else recipe.read((16, 16), 3)
-    images = ImageSet(drawn.names, drawn.pixels, labels=("lion", "tiger") * 8)
+    images = ImageSet(drawn.names, drawn.pixels, labels=("lion", "tiger") * 8, masks=drawn.masks)
     run = Run.create(folder / f"{number}", model, recipe, images)
     learner, guard = run.resume()
     began, trouble, records = time.monotonic(), None, []
