@@ -8,6 +8,7 @@ has no MALA. All of them run with malloc's settings of `anasyn learn`.
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ except ImportError:
 
 MEANS = [[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]
 STEP_SIZES = {"unadjusted Langevin": 0.5, "MALA": 0.5, "HMC": 0.3}
-KERNELS = {
+KERNELS: dict[str, mcmc.Kernel] = {
     "unadjusted Langevin": mcmc.Langevin(0.5),
     "MALA": mcmc.MALA(0.5),
     "HMC": mcmc.HMC(0.3, num_leapfrog_steps=5),
@@ -133,7 +134,7 @@ def compiled_blackjax(kernel: str, density: str, start: Tensor, steps: int) -> C
         sgld = blackjax.sgld(lambda x, batch: jax.grad(log_density)(x))
         state = position
 
-        def step(state, key):
+        def step(state: Any, key: Any) -> Any:
             move = jax.vmap(lambda key, x: sgld.step(key, x, None, delta**2 / 2))
             return move(jax.random.split(key, keys), state), 0.0
     else:
@@ -143,7 +144,7 @@ def compiled_blackjax(kernel: str, density: str, start: Tensor, steps: int) -> C
             algorithm = blackjax.hmc(log_density, delta, jnp.ones(2), num_integration_steps=5)
         state = jax.vmap(algorithm.init)(position)
 
-        def step(state, key):
+        def step(state: Any, key: Any) -> Any:
             state, info = jax.vmap(algorithm.step)(jax.random.split(key, keys), state)
             return state, info.acceptance_rate.mean()
 

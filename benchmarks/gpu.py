@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -37,7 +38,7 @@ from anasyn.processor import frozen
 from anasyn.rng import Streams, streams
 from anasyn.run.processes import joined
 from growth import drawn
-from langevin import LangevinDynamics, peers
+from langevin import peers
 from timing import Row
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -78,7 +79,7 @@ def rows(fast: bool) -> Iterator[Row]:
     sizes = SMALL if fast else Sizes()
     card = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "no GPU: these are figures of the CPU"
     print(f"{card}; PyTorch {torch.__version__}")
-    if LangevinDynamics is None:
+    if find_spec("torchebm") is None:
         timing.missing("torchebm")
     rate = matrix_rate(sizes)
     yield Row(f"product of bfloat16 matrices, {sizes.matrix} × {sizes.matrix}: TFLOP/s", rate / 1e12)
@@ -177,7 +178,8 @@ def generator(sizes: Sizes, precision: str) -> Measured:
 
 def torchebm(sizes: Sizes) -> dict[str, Callable[[], object]]:
     """Its Langevin dynamics on the descriptor's network, in each precision."""
-    start, found = pictures(sizes.chains, sizes.side), {}
+    start = pictures(sizes.chains, sizes.side)
+    found: dict[str, Callable[[], object]] = {}
     for precision in PRECISIONS:
         model = descriptor_learner(sizes, precision).model
         for name, function in peers(model, lambda model: model.energy, start, DELTA, sizes.steps).items():

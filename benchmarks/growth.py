@@ -54,7 +54,7 @@ def learn(what: str, size: int, iterations: int) -> float:
     import torch
 
     from anasyn import mcmc
-    from anasyn.learning import DescriptorLearner, GeneratorLearner
+    from anasyn.learning import DescriptorLearner, GeneratorLearner, Learner
     from anasyn.learning.driver import learn
     from anasyn.models import Descriptor, Generator, networks
 
@@ -62,7 +62,7 @@ def learn(what: str, size: int, iterations: int) -> float:
     if what == "images":
         images = drawn(size, 32)
         model = Generator(networks.deconv(8, 32), latent_dim=8, sigma=0.3)
-        learner = GeneratorLearner(model, num_steps=5)
+        learner: Learner = GeneratorLearner(model, num_steps=5)
     else:
         side, num_steps = (size, 30) if what == "side" else (64, size)
         images = drawn(7, side)

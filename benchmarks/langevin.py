@@ -13,6 +13,7 @@ same network in PyTorch's default memory format.
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +113,11 @@ def generator_functions(num_steps: int) -> dict[str, Callable[[], object]]:
 
     functions = {f"anasyn {precision}": ours(precision) for precision in PRECISIONS}
     model = Generator(network, latent_dim=2, sigma=0.3)
-    functions |= peers(model, lambda model: lambda z: -model.log_joint(z, images), z, delta, num_steps)
+
+    def energy(model: Generator) -> Callable[[Tensor], Tensor]:
+        return lambda z: -model.log_joint(z, images)
+
+    functions |= peers(model, energy, z, delta, num_steps)
     with torch.no_grad():
         square = network[:2](z)
     return functions | bounds(network, square, num_steps + 1)
@@ -120,7 +125,7 @@ def generator_functions(num_steps: int) -> dict[str, Callable[[], object]]:
 
 def peers(
     model: nn.Module,
-    energy: Callable[[nn.Module], Callable[[Tensor], Tensor]],
+    energy: Callable[[Any], Callable[[Tensor], Tensor]],
     start: Tensor,
     delta: float,
     num_steps: int,
@@ -149,7 +154,7 @@ def peers(
 
 def bounds(network: nn.Sequential, start: Tensor, num_evaluations: int) -> dict[str, Callable[[], object]]:
     """The network's convolutions alone, forward and backward to their input."""
-    convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    convolutions: list[Any] = [layer for layer in network if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
 
     def bound(dtype: torch.dtype) -> Callable[[], object]:
         x = start.to(dtype).contiguous(memory_format=torch.channels_last)

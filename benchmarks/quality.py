@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timing
 from timing import Row
@@ -64,7 +64,7 @@ def learn(name: str, seed: int, precision: str, iterations: int, began: float) -
     """
     import torch
 
-    from anasyn.data.sources import load, smaller_side
+    from anasyn.data.sources import load
     from anasyn.learning import linear_decay
     from anasyn.learning.driver import learn
     from anasyn.methods import Scale
@@ -73,9 +73,10 @@ def learn(name: str, seed: int, precision: str, iterations: int, began: float) -
     from anasyn.run import has_bfloat16
 
     cpu = torch.device("cpu")
-    settings = dataclasses.replace(RECIPES[name].settings, seed=seed, precision=precision)
+    settings: Any = RECIPES[name].settings
+    settings = dataclasses.replace(settings, seed=seed, precision=precision)
     images = load(settings.data, settings.size, fit=settings.fit).pixels
-    settings = settings.resolve(Scale(len(images), smaller_side(settings.data) or settings.size, has_bfloat16(cpu)))
+    settings = settings.resolve(Scale(len(images), settings.size, has_bfloat16(cpu)))
     learner = build_learner(RECIPES[name].method, settings, cpu)
     reached: dict[str, float] = {}
     measured: dict[str, float] = {}

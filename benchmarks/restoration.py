@@ -106,7 +106,9 @@ def measured(name: str, damage: str, iterations: int | None) -> dict[str, float]
         return float(((filled.float() - (truth.float() / 127.5 - 1)) ** 2)[missing].mean())
 
     values = observed(floats(seen)).values
-    weights = observed(seen).observation.seen.float()
+    visible = observed(seen).observation.seen
+    assert visible is not None
+    weights = visible.float()
     mean = values.sum(0) / weights.sum(0).clamp_min(1)
     figures["by the mean image"] = error(mean.expand_as(truth))
     figures["by PCA"] = min(error(pca(values, weights, mean, d)[chosen]) for d in COMPONENTS)

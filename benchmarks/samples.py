@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import timing
 from timing import Row
@@ -64,10 +65,11 @@ def learn(recipe: str, expand: str, seed: int, fast: bool, began: float) -> dict
     from anasyn.run import has_bfloat16
 
     cpu = torch.device("cpu")
-    settings = dataclasses.replace(RECIPES[recipe].settings, seed=seed, expand=expand)
+    settings: Any = RECIPES[recipe].settings
+    settings = dataclasses.replace(settings, seed=seed, expand=expand)
     images = load(settings.data, settings.size, fit=settings.fit).pixels
     settings = settings.resolve(Scale(len(images), settings.size, has_bfloat16(cpu)))
-    learner = build_learner(RECIPES[recipe].method, settings, cpu)
+    learner: Any = build_learner(RECIPES[recipe].method, settings, cpu)
     iterations = 20 if fast else settings.iterations
     for _ in learn(learner, images, num_iterations=iterations, seed=seed, batch_size=settings.batch_size):
         pass

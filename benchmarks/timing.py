@@ -19,7 +19,7 @@ class Row(NamedTuple):
     """One figure and, where the project promises one, its target."""
 
     what: str
-    figure: float | None
+    figure: float
     target: str = ""
 
 
@@ -68,7 +68,7 @@ def main(name: str, rows: Callable[[bool], Iterable[Row]], described: str | None
     for row in rows(arguments.fast):
         print(f"{row.what:76}{row.figure:>12.4g}   {row.target}", flush=True)
         figure = row.figure if math.isfinite(row.figure) else None  # JSON has no infinity
-        kept.append({"benchmark": name, **row._replace(figure=figure)._asdict()})
+        kept.append({"benchmark": name, **row._asdict(), "figure": figure})
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(kept, indent=2))
 

@@ -62,10 +62,10 @@ def rows(fast: bool, seeds: int, only: list[str], iterations: int | None) -> Ite
                 of_models.setdefault(model, []).append(figures)
                 for measure, figure in figures.items():
                     yield Row(f"{name}, {model}, seed {seed}: {measure}", figure)
-        for model, figures in of_models.items():
-            for measure in figures[0]:
-                median = statistics.median(each[measure] for each in figures)
-                yield Row(f"{name}, {model}, median of {len(figures)}: {measure}", median)
+        for model, of_seeds in of_models.items():
+            for measure in of_seeds[0]:
+                median = statistics.median(each[measure] for each in of_seeds)
+                yield Row(f"{name}, {model}, median of {len(of_seeds)}: {measure}", median)
         yield from compared(name, of_models)
 
 
