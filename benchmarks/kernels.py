@@ -34,7 +34,8 @@ def rows(fast: bool) -> Iterator[Row]:
         z, names = z[:1], names[:1]
     pixels = to_float(images.pixels[: len(z)])
     for of in get_args(Variance):
-        found = compare_kernels(learner.model, pixels, z, names, of=of, rng=derive(0, "kernels"))
+        steps, rng = 100 if fast else 1000, derive(0, "kernels")
+        found = compare_kernels(learner.model, pixels, z, names, of=of, num_steps=steps, rng=rng)
         for each in found:
             name = f"{each.name}, {of}"
             yield Row(f"{name}: step size of MALA", each.mala_step_size)
