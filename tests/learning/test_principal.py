@@ -7,8 +7,10 @@ from anasyn import GeneratorLearner, learn, mcmc
 from anasyn.data.drawn import draw_cats, drawn_factors
 from anasyn.learning import principal_components
 from anasyn.learning import principal_scores as scores_on
-from anasyn.models import Generator, networks
+from anasyn.models import Generator, Mask, Observed, networks
 from anasyn.rng import streams
+
+from ..planting import plant
 
 CATS, OTHERS = draw_cats(drawn_factors(40), 32), draw_cats(drawn_factors(6, seed=9), 32)
 
@@ -42,6 +44,29 @@ def test_scores_are_those_of_a_singular_value_decomposition():
     scores, _ = principal_scores(x, x[:0], 4)
     left, _, _ = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)
     torch.testing.assert_close(scores.abs(), left[:, :4].abs() * 30**0.5, rtol=1e-4, atol=1e-4)
+
+
+def check_masked_scores() -> None:
+    """Each image's are the least squares fit, with a ridge of 0.1, to what is seen of it: some share a mask."""
+    rng = torch.Generator().manual_seed(2)
+    x, masks = torch.randn(12, 1, 4, 4, generator=rng), torch.rand(5, 1, 4, 4, generator=rng) < 0.7
+    masks = masks[torch.tensor([0, 1, 0, 2, 3, 1, 1, 4, 0, 2, 2, 3])]
+    images = Observed(x * masks, Mask(masks))
+    mean, basis, scale = principal_components(images, 3)
+    for image, mask, found in zip(x, masks, torch.cat(list(scores_on(images, (mean, basis, scale)))), strict=True):
+        seen = mask.flatten()
+        v, y = basis[seen], (image.flatten().double() - mean)[seen]
+        torch.testing.assert_close(found, torch.linalg.solve(v.T @ v + 0.1 * torch.eye(3), v.T @ y) / scale)
+
+
+def test_scores_of_what_is_seen_are_those_of_a_least_squares_fit():
+    check_masked_scores()
+
+
+def test_planted_the_mask_of_another_image_is_caught(monkeypatch):
+    plant(monkeypatch, "anasyn.learning.principal:_fit", {"factors[which]": "factors[which - 1]"})
+    with pytest.raises(AssertionError):
+        check_masked_scores()
 
 
 def test_there_are_no_more_scores_than_directions():

@@ -17,12 +17,14 @@ from .learner import Learner, step_limit
 from .loading import loaded
 from .record import Divergence, Record
 from .shards import Shard, batches, begin
-from .state import prime, shared_tensors
+from .state import prime, restore, shared_tensors
 
 __all__ = ["constant", "learn", "linear_decay"]
 
 STABILITY_CHECKS = (0, 3, 15, 63)
 """Iterations at which λ_max is measured: it grows as the model learns, fastest at first."""
+READ_TOGETHER = {"cuda": 5}
+"""By the type of a device that computes on its own: iterations whose records are read together, as it is waited for."""
 
 
 def linear_decay(progress: float) -> float:
@@ -47,6 +49,10 @@ def learn(
     held_out: DataSet | None = None,
 ) -> Iterator[Record]:
     """Advances a learner from its present iteration to ``num_iterations``, and yields each iteration's record.
+
+    Each iteration is judged before weights and chains change, and yielded when it is done. On a GPU, by one process,
+    iterations follow each other without waiting for it. In every fifth, and before a good state is kept, the records
+    of all up to there are read and judged, and then yielded one by one, while the learner is where the last one ended.
 
     Args:
         learner: the learner; its model determines the device.
@@ -86,42 +92,62 @@ def learn(
         return loaded(images, batches(shard, seed, learner.iteration), device)
 
     coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
+    own_places, held_out_places = own.places.to(device), own_held_out.places.to(device)
+    together = 1 if ranks.count() > 1 else READ_TOGETHER.get(device.type, 1)
+    unread: list[tuple[int, Record, list[str]]] = []  # t, record and messages of each iteration not yielded yet
     events: list[str] = []
     rolled_back = False
     while learner.iteration < num_iterations:
-        began = time.perf_counter()
+        if not unread:
+            began = time.perf_counter()
         t = learner.iteration
         guard.keep(learner)
         index, batch = next(coming)
-        places, index = own.places[index].to(device), index.to(device)
+        places = own_places[index]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
         events += _stability_warnings(learner, index, batch, places, seed)
 
         def watch(record: Record, num_images: int = len(index)) -> Record:
             whole = combined(record, learner.model, num_images)
-            guard.watch(whole)
+            if together == 1:
+                guard.watch(whole)
             return whole
 
+        is_last = (t + 1) % together == 0 or guard.due(t + 1) or t + 1 == num_iterations
         try:
             record = learner.step(index, batch, rng=streams(seed, "chain noise", t, places), watch=watch)
-            guard.watch_weights(learner.model, record)
+            unread.append((t, record, events))
+            events = []
+            if is_last and together > 1:
+                for learner.iteration, record, _ in unread:
+                    guard.watch(record)
+            if is_last:
+                guard.watch_weights(learner.model, record)
         except Divergence as trouble:
+            if together > 1:  # what followed it has changed weights and chains: those with a limit are the good ones
+                restore(learner, guard.good)
             step = step_limit(learner, index, batch, rng=streams(seed, "stability", t, places))
+            events = [event for *_, of_unread in unread for event in of_unread] + events
             events.append(guard.roll_back(learner, trouble, step, tuple(events)))
+            unread.clear()
             coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
             rolled_back = True
             continue
         update_average(learner)
         if num_held_out:
             index, batch = next(coming_held_out)
-            places = own_held_out.places[index].to(device)
-            learner.validate(index.to(device), batch, rng=streams(seed, "held-out", t, places))
+            places = held_out_places[index]
+            learner.validate(index, batch, rng=streams(seed, "held-out", t, places))
         learner.iteration += 1
         release()
-        seconds = time.perf_counter() - began
-        yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(events), rolled_back=rolled_back)
-        events, rolled_back = [], False
+        if not is_last:
+            continue
+        seconds = (time.perf_counter() - began) / len(unread)
+        for t, record, told in unread:
+            yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(told), rolled_back=rolled_back)
+            rolled_back = False
+        unread.clear()
 
 
 def _stability_warnings(learner: Learner, index: Tensor, images: Images, places: Tensor, seed: int) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ def expand(
     Source: Liu, Rubin and Wu 1998, *Parameter expansion to accelerate EM: the PX-EM algorithm*.
     """
     mean, covariance = shrunk_moments(chains.positions)
+    covariance = covariance.where(covariance.isfinite(), 0)  # eigh refuses NaN, which the guard may still have to find
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * values ** (strength / 2)) @ vectors.T  # Σ^{κ/2}, symmetric
     inverse = (vectors * values ** (-strength / 2)) @ vectors.T

@@ -1,4 +1,4 @@
-"""The guard: detects divergence before the weights change, rolls the learner back, and lowers its rates."""
+"""The guard: detects divergence, rolls the learner back, and lowers its rates."""
 
 import math
 from dataclasses import replace
@@ -76,15 +76,19 @@ class Guard:
         self._adjusted = learner.kernel is not None and learner.kernel.target_acceptance is not None
         self._iterations_rejecting = PATIENCE * math.ceil(len(images) / batch_size)  # that are too many
 
+    @staticmethod
+    def due(iteration: int) -> bool:
+        """Whether a copy is due before this iteration, for which every iteration before it must have been watched."""
+        return iteration % ITERATIONS_BETWEEN_GOOD_STATES == 0
+
     def keep(self, learner: Learner) -> None:
         """Before an iteration: copies the learner's state if a copy is due and the state is good."""
-        due = learner.iteration % ITERATIONS_BETWEEN_GOOD_STATES == 0
-        if self.active and (not self.good or (due and self.healthy)):
+        if self.active and (not self.good or (self.due(learner.iteration) and self.healthy)):
             self.good = {name: copied(tensor) for name, tensor in tensors_of(learner).items()}
             self.good_iteration = learner.iteration
 
     def watch(self, record: Record) -> None:
-        """Inspects an iteration before weights and chains change.
+        """Inspects an iteration: before weights and chains change, or some iterations later (see `learn`).
 
         Raises:
             Divergence: learning is in trouble.

@@ -12,14 +12,15 @@ __all__ = ["loaded"]
 
 
 def loaded(images: DataSet, order: Iterator[Tensor], device: torch.device) -> Iterator[tuple[Tensor, Images]]:
-    """Each index of an order, and its images as floats in [−1, 1], on a device.
+    """Each index of an order, and its images as floats in [−1, 1], on a device, where images in memory are.
 
     A thread reads the next batch of images that are stored, and copies it to pinned memory for a GPU, while the caller
     uses the present one. No more than the next index is taken from the order before its turn.
     """
     if not isinstance(images, Stored):
         for index in order:
-            yield index, floats(images[index]).to(device)
+            place = index.to(device, non_blocking=True)
+            yield place, floats(images[place])
         return
 
     def read(index: Tensor) -> tuple[Tensor, Images]:
@@ -31,4 +32,4 @@ def loaded(images: DataSet, order: Iterator[Tensor], device: torch.device) -> It
         while ahead:
             index, batch = ahead.pop().result()
             ahead = [pool.submit(read, following) for following in [next(order, None)] if following is not None]
-            yield index, floats(batch.to(device, non_blocking=True))
+            yield index.to(device, non_blocking=True), floats(batch.to(device, non_blocking=True))

@@ -115,6 +115,8 @@ def _fit(x: Tensor, seen: Tensor | None, basis: Tensor) -> Tensor:
     """The coefficients, (n, k), of the least squares fit of an orthonormal basis (p, k) to rows x (n, p) where seen."""
     if seen is None or seen.all():
         return x @ basis
-    gram = torch.einsum("np,pi,pj->nij", seen, basis, basis)
+    masks, which = seen.unique(dim=0, return_inverse=True)  # many images may have few masks
+    gram = torch.einsum("np,pi,pj->nij", masks, basis, basis)
     ridge = RIDGE * torch.eye(len(gram[0]), dtype=x.dtype, device=x.device)
-    return torch.linalg.solve(gram + ridge, x @ basis)
+    factors = torch.linalg.cholesky(gram + ridge)
+    return torch.cholesky_solve((x @ basis)[..., None], factors[which])[..., 0]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,10 @@ __all__ = ["Divergence", "Record", "Watch", "gradient_norm", "require_finite"]
 
 @dataclass(frozen=True)
 class Record:
-    """The numbers of one iteration; a line of ``metrics.jsonl``."""
+    """The numbers of one iteration; a line of ``metrics.jsonl``.
+
+    Those of `of` are read when the first of them is asked for: only then is the device waited for.
+    """
 
     loss: float
     acceptance_rate: float  # mean over the chains
@@ -26,10 +29,22 @@ class Record:
 
     @classmethod
     def of(cls, *, loss: Tensor, acceptance_rate: Tensor, step_size: Tensor, **measures: Tensor) -> Self:
-        """The record of these scalar tensors, copied from their device in one transfer."""
+        """The record of these scalar tensors, which are copied from their device in one transfer."""
         scalars = torch.stack([x.detach().double() for x in (loss, acceptance_rate, step_size, *measures.values())])
-        first, second, third, *rest = scalars.tolist()
-        return cls(first, second, third, dict(zip(measures, rest, strict=True)))
+        record = object.__new__(cls)
+        record.__dict__["_unread"] = tuple(measures), scalars
+        return record
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("loss", "acceptance_rate", "step_size", "measures"):
+                raise AttributeError(name)
+            names, scalars = self.__dict__.pop("_unread")
+            first, second, third, *rest = scalars.tolist()
+            measures = dict(zip(names, rest, strict=True))
+            self.__dict__.update(loss=first, acceptance_rate=second, step_size=third, measures=measures)
+            return self.__dict__[name]
 
 
 class Divergence(RuntimeError):
@@ -50,7 +65,7 @@ class Divergence(RuntimeError):
 
 
 Watch = Callable[[Record], Record]
-"""Inspects an iteration's record before weights and chains change; raises `Divergence` if they must not.
+"""Is given an iteration's record before weights and chains change; raises `Divergence` if they must not.
 
 It returns the record of all processes' images, if several learn together, and makes the gradients those of all."""
 

@@ -67,8 +67,10 @@ def advance(
             record, events = replace(record, events=(*events, *record.events)), ()
             if writes:
                 metrics.append(lines, record)
-            overdue = time.monotonic() - saved > interval
-            number, due, broken = _of_any(stopped[0] if stopped else 0, overdue, overdue and bool(non_finite(learner)))
+            is_last = record.iteration == learner.iteration  # of those that the learner has done
+            overdue = is_last and time.monotonic() - saved > interval
+            number = stopped[0] if is_last and stopped else 0
+            number, due, broken = _of_any(number, overdue, overdue and bool(non_finite(learner)))
             if due and not broken:
                 began = time.monotonic()
                 run.save(learner, guard)
@@ -84,6 +86,9 @@ def advance(
         run.save(learner, guard)
         raise
     except GeneratorExit:
+        while record.iteration < learner.iteration:  # no more is learned for them
+            record = next(records)
+            metrics.append(lines, record)
         run.save(learner, guard)
         raise
     run.save(learner, guard)
