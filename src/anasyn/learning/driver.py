@@ -120,7 +120,8 @@ def learn(
             unread.append((t, record, events))
             events = []
             if is_last and together > 1:
-                for learner.iteration, record, _ in unread:
+                for done, record, _ in unread:
+                    learner.iteration = done  # if this one is in trouble, the learner is rolled back from here
                     guard.watch(record)
             if is_last:
                 guard.watch_weights(learner.model, record)
