@@ -219,7 +219,7 @@ class ChainSettings(Settings):
     )
     num_steps: int | None = setting(None, "MCMC transitions in an iteration", "chains", least=1)
     optimizer: Literal["adam", "sgd"] = setting("adam", "algorithm that updates the weights", "learning")
-    learning_rate: float | None = setting(0.004, "learning rate γ at the first iteration", "learning", above=0)
+    learning_rate: float | None = setting(0.003, "learning rate γ at the first iteration", "learning", above=0)
     beta1: float = setting(0.5, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
     average: float = setting(
         0.0,
