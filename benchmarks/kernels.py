@@ -39,10 +39,10 @@ def rows(fast: bool) -> Iterator[Row]:
         for each in found:
             name = f"{each.name}, {of}"
             yield Row(f"{name}: step size of MALA", each.mala_step_size)
-            yield Row(f"{name}: its effective draws a gradient", each.mala_ess_per_gradient)
+            yield Row(f"{name}: effective draws a gradient of MALA", each.mala_ess_per_gradient)
             yield Row(f"{name}: step size of unadjusted Langevin", each.unadjusted_step_size)
-            yield Row(f"{name}: its bias", each.unadjusted_bias)
-            yield Row(f"{name}: its effective draws a gradient", each.unadjusted_ess_per_gradient)
+            yield Row(f"{name}: bias of unadjusted Langevin", each.unadjusted_bias)
+            yield Row(f"{name}: effective draws a gradient of unadjusted Langevin", each.unadjusted_ess_per_gradient)
             yield Row(f"{name}: times as many by MALA", each.ratio)
         yield Row(f"{of}: median of times as many by MALA", statistics.median(each.ratio for each in found), "≥ 5")
 

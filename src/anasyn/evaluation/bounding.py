@@ -43,7 +43,7 @@ PRIOR_CHAINS, PRIOR_TEMPERATURES = 1024, 256  # for log Z of a learned prior, wh
 WIDEST = 5.0  # nats, the widest bracket and the largest standard error that are trusted
 
 Progress = Callable[[int, int], None]
-"""Transitions done, and in all."""
+"""What is done, and all that is to be done, such as transitions."""
 
 
 class Plan(NamedTuple):
@@ -153,14 +153,7 @@ def evaluate_likelihood(
     chosen = pixels[evenly(len(pixels), MAX_IMAGES)].to(device)
     numbers = plan(model, floats(chosen), seconds)
     chosen = pixels[evenly(len(pixels), numbers.num_images)].to(device)
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, numbers.num_transitions)
-
+    tick = counted(numbers.num_transitions, progress)
     images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
     normalizer, draw = _prior_of(model, derive(seed, "evaluate prior", device=device))
     chains, temperatures, peaks = numbers.num_chains, numbers.num_temperatures, numbers.num_peaks
@@ -219,3 +212,16 @@ def evaluate_likelihood(
             found.effective_sample_size, f"Effective sample size of an image's {chains} weights, mean {over}: {how}."
         ),
     }
+
+
+def counted(total: int, progress: Progress | None) -> Callable[[], None]:
+    """A function that is called at each of ``total`` steps, and tells ``progress`` how many are done."""
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
+
+    return tick

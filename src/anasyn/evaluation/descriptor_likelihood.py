@@ -12,7 +12,7 @@ from ..methods.synthesis import LONG_RUN
 from ..models import Descriptor
 from ..processor import frozen
 from ..rng import derive
-from .bounding import WIDEST, Progress
+from .bounding import WIDEST, Progress, counted
 from .evaluate import Measure, as_measure, evenly
 from .likelihood import bits_per_dimension, dequantise
 from .normalizer import NormalizerBracket, bracket_normalizer
@@ -73,14 +73,6 @@ def evaluate_descriptor_likelihood(
         each = (time.perf_counter() - began) / (LONG_RUN * num_steps)  # seconds of a transition
         affordable = seconds / (each * (2 + NUM_PILOTS / NUM_CHAINS))  # temperatures
         temperatures = 1 << int(math.log2(min(max(affordable, MIN_TEMPERATURES), MAX_TEMPERATURES)))
-        total, done = 3 * (temperatures - 1), 0
-
-        def tick() -> None:
-            nonlocal done
-            done += 1
-            if progress:
-                progress(done, total)
-
         found = bracket_normalizer(
             model.log_density,
             reference,
@@ -89,7 +81,7 @@ def evaluate_descriptor_likelihood(
             kernel=mcmc.MALA(1.0, model.reference) if model.reference else mcmc.MALA(model.reference_std),
             num_temperatures=temperatures,
             rng=rng,
-            progress=tick,
+            progress=counted(3 * (temperatures - 1), progress),
         )
         log_ratio = torch.cat([model(batch) for batch in images.split(64)])
         gaussian = reference(images) - model.log_reference_normalizer(dimension)

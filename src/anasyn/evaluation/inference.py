@@ -14,7 +14,7 @@ from ..rng import standard_normal
 from .curvature import PosteriorMetric
 from .distance import chunks
 
-__all__ = ["Inference", "infer", "num_evaluations"]
+__all__ = ["Inference", "infer", "log_posterior", "num_evaluations"]
 
 NUM_STARTS = 1024
 NUM_CHAINS, NUM_STEPS = 4, 30
@@ -189,26 +189,28 @@ def _compete(
     step_size = torch.full_like(z[..., 0], 0.1)  # arbitrary: at first, the warm-up changes it up to threefold in a step
     counts = [k >> r for r in range(k.bit_length())]  # k, k/2, …, 1
     for count, kept in pairwise([*counts, 1]):
-        log_posterior = _log_posterior(model, images[rows.repeat_interleave(count)], progress)
+        density = log_posterior(model, images[rows.repeat_interleave(count)], progress)
         kernel = mcmc.MALA(step_size.flatten())
-        _, state = mcmc.warm_up(kernel, log_posterior, z.flatten(0, 1), num_steps=num_steps, rng=rng)
+        _, state = mcmc.warm_up(kernel, density, z.flatten(0, 1), num_steps=num_steps, rng=rng)
         best = state.log_density.view(b, count).topk(kept, dim=1).indices
         z = state.position.view(b, count, d).gather(1, best[..., None].expand(-1, -1, d))
         step_size = state.step_size.view(b, count).gather(1, best)
-    log_posterior = _log_posterior(model, images, progress)
+    density = log_posterior(model, images, progress)
     kernel = mcmc.MALA(d ** (-1 / 6), PosteriorMetric.at(model, images, z[:, 0]))
-    kernel, state = mcmc.warm_up(kernel, log_posterior, z[:, 0], num_steps=num_steps, rng=rng)
-    state, info = mcmc.run(kernel, log_posterior, state.position, num_steps=num_steps, rng=rng)
+    kernel, state = mcmc.warm_up(kernel, density, z[:, 0], num_steps=num_steps, rng=rng)
+    state, info = mcmc.run(kernel, density, state.position, num_steps=num_steps, rng=rng)
     with torch.no_grad():
         reconstructions = model(state.position)
         error = model.squares(state.position, images) / observed(images).num_seen
     return Inference(state.position, state.log_density, reconstructions, error, info.acceptance_rate)
 
 
-def _log_posterior(model: Generator, images: Images, progress: Callable[[], None] | None) -> mcmc.LogDensity:
-    def log_posterior(z: Tensor) -> Tensor:
+def log_posterior(model: Generator, images: Images, progress: Callable[[], None] | None) -> mcmc.LogDensity:
+    """log p(Y, z) as a function of z; ``progress`` is called at every evaluation."""
+
+    def density(z: Tensor) -> Tensor:
         if progress:
             progress()
         return model.log_joint(z, images)
 
-    return log_posterior
+    return density

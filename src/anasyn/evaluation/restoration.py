@@ -16,10 +16,10 @@ from ..models import Generator, Images, Observed, floats, observed
 from ..processor import frozen
 from ..rng import derive
 from ..run import Run
-from .bounding import Progress
+from .bounding import Progress, counted
 from .curvature import PosteriorMetric
 from .distance import chunks
-from .inference import infer, num_evaluations
+from .inference import infer, log_posterior, num_evaluations
 
 __all__ = ["Restoration", "posterior_draws", "restore", "restore_latent", "restored"]
 
@@ -113,7 +113,7 @@ def restore(
         model, z = method.infer(learner)
         places = {digest: place for place, digest in enumerate(run.data().digests)}
         known = torch.tensor([places.get(digest, -1) for digest in digests or [""] * len(images)])
-        tick = _ticks(sum(_num_evaluations(int((known[index] < 0).sum()), num_draws) for index in batches), progress)
+        tick = counted(sum(_num_evaluations(int((known[index] < 0).sum()), num_draws) for index in batches), progress)
         for index in batches:
             learned = z[known[index].clamp_min(0).to(device)]
             start = torch.where((known[index] >= 0)[:, None].to(device), learned, torch.nan)
@@ -125,7 +125,7 @@ def restore(
                 f"{run.path}: holds a {method.name}, which fills in missing pixels only; expected a run of {able}"
             )
         draw = _one_draw(run, learner, labels)
-        tick = _ticks(len(batches) * num_draws, progress)
+        tick = counted(len(batches) * num_draws, progress)
         for index in batches:
             batch, drawn = floats(seen[index].to(device)), []
             for _ in range(num_draws):
@@ -157,19 +157,6 @@ def _one_draw(
         raise InputError(f"class: {run.path} has {', '.join(names)}; got images of {first_names(unknown)}")
     places = torch.tensor([names.index(label) for label in labels])
     return lambda images, index, rng: given(images, places[index].to(images.values.device), 1, rng)
-
-
-def _ticks(total: int, progress: Progress | None) -> Callable[[], None]:
-    """A function that counts how often it is called, of ``total`` times."""
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, total)
-
-    return tick
 
 
 def _num_evaluations(num_new: int, num_draws: int) -> int:
@@ -232,15 +219,10 @@ def posterior_draws(
     Chains are first warmed up, preconditioned anew, and warmed up again. ``progress`` is called at every evaluation of
     log p(A Y, z).
     """
-
-    def log_posterior(position: Tensor) -> Tensor:
-        if progress:
-            progress()
-        return model.log_joint(position, images)
-
+    density = log_posterior(model, images, progress)
     with frozen(model):
         for _ in range(2):
             kernel = mcmc.MALA(z.shape[1] ** (-1 / 6), PosteriorMetric.at(model, images, z))
-            kernel, state = mcmc.warm_up(kernel, log_posterior, z, num_steps=WARM_UP, rng=rng)
+            kernel, state = mcmc.warm_up(kernel, density, z, num_steps=WARM_UP, rng=rng)
             z = state.position
-        return mcmc.draws(kernel, log_posterior, z, num_draws=num_draws, rng=rng, thin=THIN)
+        return mcmc.draws(kernel, density, z, num_draws=num_draws, rng=rng, thin=THIN)
