@@ -63,7 +63,7 @@ EXPLICIT: dict[str, Any] = {
 @pytest.mark.parametrize(
     "recipe",
     [
-        GeneratorSettings(**EXPLICIT, latent_dim=5, sigma=0.2),
+        GeneratorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, precondition="off", step_size=0.1),
         DescriptorSettings(
             **EXPLICIT,
             reference="fitted",
@@ -76,7 +76,7 @@ EXPLICIT: dict[str, Any] = {
             learning_rate=0.1,
             data_noise=0.2,
         ),
-        LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7),
+        LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7, precondition="on", step_size=0.1),
         CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
         RecoverySettings(**EXPLICIT, levels=4, smallest_noise=0.1),
         TextureSettings(**EXPLICIT, scales=2, contrast=0.2, longest=100),
@@ -98,6 +98,19 @@ def test_what_follows_from_the_images_and_the_processor() -> None:
     assert dims == sorted(dims, key=int)
     assert DescriptorSettings(step_size=0.1).resolve(scale(9)).scale == pytest.approx(200)
     assert [DescriptorSettings(kernel=k).resolve(scale(9)).start for k in ("langevin", "mala")] == ["mean", "data"]
+
+
+@pytest.mark.parametrize("settings", [GeneratorSettings, LatentPriorSettings])
+def test_adapted_chains_of_z_are_preconditioned_and_others_are_if_asked_for(settings: Any) -> None:
+    def resolved(**asked: Any) -> tuple[str, float | None]:
+        found = settings(**asked).resolve(scale(9))
+        return found.precondition, found.step_size
+
+    assert [resolved(kernel=kernel) for kernel in ("auto", "mala", "hmc")] == [("on", 1.0)] * 3
+    assert resolved(kernel="langevin") == ("off", 0.03)
+    assert resolved(kernel="langevin", precondition="on") == ("on", 1.0)
+    assert resolved(precondition="off") == ("off", 0.03)
+    assert resolved(step_size=0.2) == ("on", 0.2)
 
 
 def test_the_reference_of_a_descriptor_follows_from_the_number_of_images_unless_its_chains_are_chosen() -> None:

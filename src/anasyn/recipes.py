@@ -75,6 +75,7 @@ RECIPES: dict[str, Recipe] = {method.name: Recipe(method, method.about, method.s
             kernel="langevin",
             step_size=0.3,
             iterations=600,
+            beta2=0.999,
             start="prior",
             expand="off",
         ),

@@ -51,8 +51,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """Two generators, one of four dimensions, and a descriptor, which is evaluated."""
     folder = tmp_path_factory.mktemp("runs")
     small: dict[str, Any] = {"size": 32, "precision": "float32"}
-    plane = GeneratorSettings(**small, data="drawn-cats", width=32, iterations=120, latent_dim=2)
-    space = GeneratorSettings(**small, data="drawn-cats", width=32, iterations=60, latent_dim=4, sigma=0.2)
+    plane = GeneratorSettings(**small, step_size=0.03, data="drawn-cats", width=32, iterations=120, latent_dim=2)
+    space = GeneratorSettings(
+        **small, step_size=0.03, data="drawn-cats", width=32, iterations=60, latent_dim=4, sigma=0.2
+    )
     chains = DescriptorSettings(**small, data="drawn-egrets", width=16, iterations=25, num_steps=12, batch_size=8)
     found = {
         "generator": learned(folder / "plane", "drawn-cats", plane),

@@ -32,7 +32,7 @@ def learned(path: Path, recipe: Settings) -> Run:
 
 
 def test_a_generator_s_run(tmp_path: Path) -> None:
-    run = learned(tmp_path, GeneratorSettings(**COMMON, batch_size=16, iterations=2, latent_dim=3))
+    run = learned(tmp_path, GeneratorSettings(**COMMON, step_size=0.03, batch_size=16, iterations=2, latent_dim=3))
     found, *others = diagnose(run)
     assert found is not None
     assert others == [None, None]
@@ -57,6 +57,6 @@ def test_a_descriptor_s_run(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    run = begun(tmp_path, GeneratorSettings(**COMMON, batch_size=16, iterations=2, latent_dim=3))
+    run = begun(tmp_path, GeneratorSettings(**COMMON, step_size=0.03, batch_size=16, iterations=2, latent_dim=3))
     with pytest.raises(InputError, match="nothing learned yet"):
         diagnose(run)

@@ -22,6 +22,7 @@ from anasyn.learning import (
     Learner,
     RecoveryLearner,
     Shard,
+    SharedMetric,
     tensors_of_images,
 )
 from anasyn.models import (
@@ -52,6 +53,10 @@ def generator(kernel: mcmc.Kernel | None = None, plain: bool = False, **options:
     return GeneratorLearner(model, kernel=kernel or mcmc.MALA(0.03), start="principal", **options)
 
 
+def preconditioned() -> mcmc.Kernel:
+    return mcmc.MALA(1.0, SharedMetric(3))
+
+
 def descriptor(plain: bool = False, **options: Any) -> DescriptorLearner:
     model = Descriptor(networks.conv(SIDE, (8, 8), strides=2), 0.4, scale=100.0)
     if plain:
@@ -70,7 +75,9 @@ def convergent(most_chains: int) -> DescriptorLearner:
 
 def latent_prior() -> LatentPriorLearner:
     model = Generator(networks.deconv(3, SIDE, (16, 8)), 3, 0.3, prior=LatentPrior(networks.mlp(3, 10)))
-    return LatentPriorLearner(model, num_prior_chains=7, expansion=0.3, noise=LearnedNoise(0.02))
+    return LatentPriorLearner(
+        model, kernel=preconditioned(), num_prior_chains=7, expansion=0.3, noise=LearnedNoise(0.02)
+    )
 
 
 def cooperative() -> CooperativeLearner:
@@ -95,7 +102,9 @@ CASES = {
     "generator, fixed steps": Case(partial(generator, mcmc.Langevin(0.03), plain=True), NUM),
     "descriptor, fixed steps": Case(partial(descriptor, plain=True), 8),
     "generator": Case(partial(generator, expansion=0.3), NUM),
-    "generator in batches": Case(lambda: generator(expansion=0.3, noise=LearnedNoise(0.02)), 8, held_out=True),
+    "generator in batches": Case(
+        lambda: generator(preconditioned(), expansion=0.3, noise=LearnedNoise(0.02)), 8, held_out=True
+    ),
     "generator, σ of all": Case(lambda: generator(noise=LearnedNoise(0.02)), 8),
     "generator under masks": Case(partial(generator, expansion=0.3), 8, masked=True),
     "descriptor": Case(descriptor, NUM),

@@ -181,7 +181,7 @@ def test_a_divergence_that_lasts_is_raised() -> None:
 def run_of(path: Path, iterations: int = 11) -> tuple[Run, ImageSet]:
     recipe = GeneratorSettings(
         data="drawn-cats", size=16, channels="3", num_steps=2, width=8, batch_size=5, iterations=iterations,
-        precision="float32", latent_dim=2, sigma=0.3, hold_out=0.0, average=0.9,
+        precision="float32", latent_dim=2, sigma=0.3, hold_out=0.0, average=0.9, precondition="on", step_size=1.0,
     )  # fmt: skip
     images = recipe.read((16, 16), 3)
     return Run.create(path, "generator", recipe, images), images

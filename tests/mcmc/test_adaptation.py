@@ -125,6 +125,26 @@ def test_lambda_max_of_a_quadratic(eigenvalues):
     torch.testing.assert_close(found.limit, torch.full((8,), limit, dtype=FLOAT), rtol=1e-3, atol=0)
 
 
+class Preconditioner:
+    """L = the matrix, which is not symmetric."""
+
+    matrix = TURN @ torch.diag(torch.tensor([0.1, 0.3, 1.0, 2.0, 1.0, 1.0], dtype=FLOAT))
+
+    def color(self, x: Tensor) -> Tensor:
+        return x @ self.matrix.T
+
+    def color_transposed(self, gradient: Tensor) -> Tensor:
+        return gradient @ self.matrix
+
+
+def test_a_preconditioner_s_limit_is_that_of_its_own_coordinates():
+    """The curvature of x ↦ log p(L x) is Lᵀ H L."""
+    curvature = turned(1e4, 3e2, 1e2, 10.0, 1.0, 1.0)
+    expected = torch.linalg.eigvalsh(Preconditioner.matrix.T @ curvature @ Preconditioner.matrix).max()
+    found = mcmc.stability(quadratic(curvature), normal(8, 6), Preconditioner(), rng=rng(), num_iterations=200)
+    torch.testing.assert_close(found.lambda_max, expected.expand(8), rtol=1e-3, atol=0)
+
+
 def test_a_few_iterations_find_most_of_a_dominant_curvature():
     """Twenty products, the default: within 2 % where one curvature stands out, and never above the truth."""
     matrix = turned(1e4, 3e3, 1e2, 10.0, 1.0, 1.0)

@@ -54,7 +54,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
 
 
 def test_the_figures_of_a_generator(tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
-    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=2, latent_dim=2))
+    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, step_size=0.03, num_steps=2, latent_dim=2))
     paths = gallery.write(run, learner, images)
     names = ["training", "loss", "reconstructions", "samples", "interpolation", "latents"]
     assert paths == [run.path / "figures" / f"{name}.png" for name in names]
@@ -79,7 +79,7 @@ def test_the_figures_of_a_generator(tmp_path: Path, seen: dict[str, tuple[Any, .
 def test_of_many_dimensions_the_principal_directions_are_shown(
     tmp_path: Path, seen: dict[str, tuple[Any, ...]]
 ) -> None:
-    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=2, latent_dim=6))
+    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, step_size=0.03, num_steps=2, latent_dim=6))
     gallery.write(run, learner, images)
     plane = latent_plane(learner.chains.positions)
     assert seen["interpolation_figure"][4] == ("1st principal direction", "2nd principal direction")
@@ -98,7 +98,7 @@ def test_of_many_dimensions_the_principal_directions_are_shown(
 
 
 def test_one_dimension_has_no_panel(tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
-    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=2, latent_dim=1))
+    run, learner, images = learned(tmp_path, GeneratorSettings(**COMMON, step_size=0.03, num_steps=2, latent_dim=1))
     assert [path.stem for path in gallery.write(run, learner, images)] == [
         "training", "loss", "reconstructions", "samples",
     ]  # fmt: skip
@@ -111,7 +111,9 @@ def test_one_dimension_has_no_panel(tmp_path: Path, seen: dict[str, tuple[Any, .
 def test_many_images(latent_dim: int, tmp_path: Path, seen: dict[str, tuple[Any, ...]]) -> None:
     pixels = draw_cats(drawn_factors(20), 16).repeat(30, 1, 1, 1)
     images = ImageSet(tuple(f"{k}.png" for k in range(600)), pixels)
-    run, learner, _ = learned(tmp_path, GeneratorSettings(**COMMON, num_steps=1, latent_dim=latent_dim), images)
+    run, learner, _ = learned(
+        tmp_path, GeneratorSettings(**COMMON, step_size=0.03, num_steps=1, latent_dim=latent_dim), images
+    )
     gallery.write(run, learner, images)
     assert seen["latents_figure"][0].shape == (600, 2)
     assert run.latents().shape == (600, latent_dim)
@@ -161,7 +163,7 @@ def test_the_same_run_gives_the_same_figures(tmp_path: Path) -> None:
         return first
 
     for recipe in (
-        GeneratorSettings(**COMMON, num_steps=1, latent_dim=3),
+        GeneratorSettings(**COMMON, step_size=0.03, num_steps=1, latent_dim=3),
         DescriptorSettings(start="mean", **COMMON, num_steps=2, scale=1.0),
     ):
         (tmp_path / type(recipe).__name__).mkdir()

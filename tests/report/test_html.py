@@ -69,7 +69,7 @@ def learned(path: Path, recipe: Settings, name: str = "generator", images: Image
 
 
 def generator(path: Path, **settings: Any) -> Run:
-    return learned(path, GeneratorSettings(**(COMMON | {"latent_dim": 2} | settings)))
+    return learned(path, GeneratorSettings(**(COMMON | {"step_size": 0.03, "latent_dim": 2} | settings)))
 
 
 def descriptor(path: Path, **settings: Any) -> Run:
@@ -183,7 +183,7 @@ def test_names_are_escaped(finished: Run, tmp_path: Path) -> None:
     runs = [
         learned(tmp_path / f"{HOSTILE}{kind}", recipe, kind, images)
         for kind, recipe in {
-            "generator": GeneratorSettings(**(COMMON | {"data": str(folder), "latent_dim": 2})),
+            "generator": GeneratorSettings(**(COMMON | {"step_size": 0.03, "data": str(folder), "latent_dim": 2})),
             "descriptor": DescriptorSettings(**(COMMON | {"data": str(folder)})),
         }.items()
     ]
@@ -213,7 +213,7 @@ def test_what_is_not_a_number_breaks_nothing(finished: Run, tmp_path: Path) -> N
 
 
 def test_a_run_that_goes_on(tmp_path: Path) -> None:
-    run = begun(tmp_path / "run", GeneratorSettings(**(COMMON | {"latent_dim": 2})))
+    run = begun(tmp_path / "run", GeneratorSettings(**(COMMON | {"step_size": 0.03, "latent_dim": 2})))
     with pytest.raises(InputError, match="nothing learned yet"):
         html.write([run])
     metrics.append(run.path / "metrics.jsonl", Record(5.0, 0.5, 0.03, {"mse": 0.5}, 1))
@@ -228,7 +228,7 @@ def test_a_run_whose_images_are_gone(tmp_path: Path) -> None:
         (tmp_path / "data").mkdir(exist_ok=True)
         save_image(tmp_path / "data" / f"{index}.png", image)
     images = load(str(tmp_path / "data"), 16)
-    recipe = GeneratorSettings(**(COMMON | {"data": str(tmp_path / "data"), "latent_dim": 2}))
+    recipe = GeneratorSettings(**(COMMON | {"step_size": 0.03, "data": str(tmp_path / "data"), "latent_dim": 2}))
     run = learned(tmp_path / "run", recipe, images=images)
     (tmp_path / "data" / "1.png").unlink()
     assert "The training images are not shown" in Page(html.write([run])).text

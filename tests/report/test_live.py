@@ -21,7 +21,7 @@ METHOD_OF = {method.settings: method.name for method in METHODS}
 COMMON: dict[str, Any] = {
     "data": "drawn-cats", "size": 16, "width": 8, "iterations": 3, "num_steps": 2, "precision": "float32",
 }  # fmt: skip
-RECIPES: list[Settings] = [GeneratorSettings(**COMMON, latent_dim=2), DescriptorSettings(**COMMON)]
+RECIPES: list[Settings] = [GeneratorSettings(**COMMON, step_size=0.03, latent_dim=2), DescriptorSettings(**COMMON)]
 
 
 def begun(path: Path, recipe: Settings) -> Run:

@@ -22,10 +22,10 @@ COMMON: dict[str, Any] = {
 CURVES = {"loss", "acceptance_rate", "step_size", "training"}
 EXPECTED: list[tuple[Settings, set[str]]] = [
     (
-        GeneratorSettings(**COMMON, latent_dim=2),
+        GeneratorSettings(**COMMON, step_size=0.03, latent_dim=2),
         CURVES | {"mse", "reconstructions", "samples", "interpolation", "latents"},
     ),
-    (GeneratorSettings(**COMMON, latent_dim=1), CURVES | {"mse", "reconstructions", "samples"}),
+    (GeneratorSettings(**COMMON, step_size=0.03, latent_dim=1), CURVES | {"mse", "reconstructions", "samples"}),
     (DescriptorSettings(**COMMON), CURVES | {"energy_gap", "synthesis", "chains", "energy"}),
 ]
 

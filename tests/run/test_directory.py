@@ -206,7 +206,7 @@ def begun(tmp_path: Path, data: Path, **settings: object) -> Run:
     images = read_folder(data, 16)
     recipe = GeneratorSettings(
         data=str(data), size=16, channels="3", num_steps=2, width=8, batch_size=5, iterations=3, precision="float32",
-        latent_dim=2, sigma=0.3, hold_out=0.0, **settings,
+        latent_dim=2, sigma=0.3, hold_out=0.0, step_size=0.03, **settings,
     )  # fmt: skip
     return Run.create(tmp_path / "run", "generator", recipe, images)
 

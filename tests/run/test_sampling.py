@@ -37,7 +37,7 @@ def learned(path: Path, recipe: Settings) -> Run:
 
 @pytest.fixture
 def generator(tmp_path: Path) -> Run:
-    return learned(tmp_path, GeneratorSettings(**COMMON, precision="float32", latent_dim=3))
+    return learned(tmp_path, GeneratorSettings(**COMMON, step_size=0.03, precision="float32", latent_dim=3))
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_folder_s_images_are_those_the_run_began_with(tmp_path: Path) -> None:
     for number, image in enumerate(draw_cats(drawn_factors(3), 16)):
         save_image(tmp_path / "data" / f"{number}.png", image)
     settings = {**COMMON, "data": str(tmp_path / "data"), "batch_size": 3}
-    recipe = GeneratorSettings(**settings, channels="3", precision="float32", latent_dim=2)
+    recipe = GeneratorSettings(**settings, step_size=0.03, channels="3", precision="float32", latent_dim=2)
     run = Run.create(tmp_path / "run", "generator", recipe, read_folder(tmp_path / "data", 16))
     assert torch.equal(run.images().pixels, draw_cats(drawn_factors(3), 16))
     (tmp_path / "data" / "0.png").rename(tmp_path / "data" / "9.png")  # another order is another data set

@@ -5,6 +5,7 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,13 +59,15 @@ def settings(model: str, number: int) -> Settings:
         "average": 0.9 * (number % 2),
         "seed": number,
     }
-    occlusion = ("", "salt:0.7", "square:6", "half")[number % 4]
+    occlusion: str = ("", "salt:0.7", "square:6", "half")[number % 4]
+    preconditioned: Any = ("auto", "on", "off")[number % 3]
     if model == "generator":
         recipe: Settings = GeneratorSettings(
             **common,
             sigma=between(0.01, 3),
             latent_dim=rng.choice([1, 2, 8]),
             occlude=occlusion,
+            precondition=preconditioned,
             frames=("off", "on")[number // 4 % 2],
         )
     elif model == "latent-prior":
@@ -73,6 +76,7 @@ def settings(model: str, number: int) -> Settings:
             sigma=between(0.01, 3),
             latent_dim=rng.choice([1, 2, 8]),
             occlude=occlusion,
+            precondition=preconditioned,
             prior_width=8,
             prior_steps=rng.choice([1, 10]),
             prior_step_size=between(1e-4, 10),

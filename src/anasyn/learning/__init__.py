@@ -9,6 +9,7 @@ from .generator import GeneratorLearner
 from .guard import Guard
 from .latent_prior import LatentPriorLearner, draw_prior
 from .learner import Learner
+from .metric import SharedMetric
 from .noise import LearnedNoise
 from .principal import principal_components, principal_scores
 from .record import Divergence, Record, Watch, require_finite
@@ -29,6 +30,7 @@ __all__ = [
     "Record",
     "RecoveryLearner",
     "Shard",
+    "SharedMetric",
     "TextureLearner",
     "Watch",
     "averaged",

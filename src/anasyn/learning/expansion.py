@@ -9,6 +9,7 @@ from .. import ranks
 from ..mcmc import WarmChains
 from ..memory import parts
 from .averaging import AVERAGE
+from .metric import SharedMetric
 
 __all__ = ["expand", "expandable_layer", "expansion_interval", "expansion_strength", "shrunk_moments"]
 
@@ -91,6 +92,7 @@ def expand(
     optimizer: torch.optim.Optimizer,
     chains: WarmChains,
     others: Sequence[WarmChains] = (),
+    metric: SharedMetric | None = None,
     *,
     strength: float,
 ) -> None:
@@ -98,15 +100,17 @@ def expand(
 
         A ← A Σ^{κ/2},   b ← b + κ A μ (the old A),   z_i ← Σ^{−κ/2} (z_i − κ μ)
 
-    f(z_i) stays the same for every image. Learning goes on as if it had always been in these coordinates: step sizes
-    are scaled by the geometric mean of Σ^{−κ/2}, and the optimiser's moments follow the gradient of A, which becomes
-    (G − κ g μᵀ) Σ^{−κ/2}, g being that of b. An average of A and b, if one is kept, is changed as A and b are.
+    f(z_i) stays the same for every image. Learning goes on as if it had always been in these coordinates: the metric
+    follows z, or, without one, step sizes are scaled by the geometric mean of Σ^{−κ/2}; and the optimiser's moments
+    follow the gradient of A, which becomes (G − κ g μᵀ) Σ^{−κ/2}, g being that of b. An average of A and b, if one is
+    kept, is changed as A and b are.
 
     Args:
         layers: of `expandable_layer`, for every network that reads z.
         optimizer: of the layers' weights.
         chains: of all training images; μ and Σ are the shrunk moments of their positions.
         others: chains whose positions are transformed too.
+        metric: the preconditioner of all these chains, if they have one.
         strength: κ, 1 for the whole way to N(0, I), less for a part of it.
 
     Source: Liu, Rubin and Wu 1998, *Parameter expansion to accelerate EM: the PX-EM algorithm*.
@@ -120,7 +124,10 @@ def expand(
     for each in (chains, *others):
         for part in parts(each.positions):
             part.copy_((part.double() - mean) @ inverse)
-        each.step_sizes *= (-strength / 2 * values.log().mean()).exp().to(each.step_sizes)
+        if not metric:
+            each.step_sizes *= (-strength / 2 * values.log().mean()).exp().to(each.step_sizes)
+    if metric:
+        metric.expand(root)
     for layer in layers:
         slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]
         average = [(slots[AVERAGE], of_bias[AVERAGE])] if AVERAGE in slots else []

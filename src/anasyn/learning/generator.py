@@ -10,6 +10,7 @@ from ..models import DataSet, Generator, Images, observed
 from ..rng import Rng, rows_of
 from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
 from .inference import infer, posterior_stability
+from .metric import kept_metric, metric_of
 from .noise import LearnedNoise, kept_of_images, validate
 from .principal import start_at_principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
@@ -34,7 +35,8 @@ class GeneratorLearner:
 
     Args:
         model: the generator.
-        kernel: the transition; if it has a target acceptance, each image's step size is adapted towards it.
+        kernel: the transition; if it has a target acceptance, each image's step size is adapted towards it. A
+            `SharedMetric` that is its preconditioner is kept up to date.
         num_steps: l, transitions an iteration.
         optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5).
         expansion: κ of an epoch, see `expansion_strength`; 0 for none.
@@ -62,6 +64,7 @@ class GeneratorLearner:
     ):
         self.model = model
         self.kernel = kernel or mcmc.MALA()
+        self.metric = metric_of(self.kernel)
         self.num_steps = num_steps
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=0.002, betas=(0.5, 0.999))
         self.expansion = expansion
@@ -82,6 +85,8 @@ class GeneratorLearner:
         of_images, of_held_out = rows_of(rng, slice(num_images)), rows_of(rng, slice(num_images, None))
         self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=of_images)
         self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=of_held_out)
+        if self.metric:
+            self.metric.begin(self.model, images, rng)
         self.interval = expansion_interval(num_images)
         self.holds_out = ranks.total_of(num_held_out) > 0
         if self.noise:
@@ -99,6 +104,8 @@ class GeneratorLearner:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t), from the current z_i           (7)
+        if self.metric:
+            self.metric.update(self.model, self.chains.positions[index], images, self.iteration, rng)
         z, step_size, info = infer(self.run, self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
 
         # Learning step: the gradient of (1/n) Σ_i log p(Y_i, z_i; W), whose only term in W is −‖Y − f(z)‖²/2σ²   (8, 9)
@@ -124,7 +131,7 @@ class GeneratorLearner:
         self.optimizer.step()
         if self.layer and (self.iteration + 1) % self.interval == 0:
             strength = expansion_strength(self.expansion, self.interval * len(images), len(self.chains.positions))
-            expand([self.layer], self.optimizer, self.chains, [self.held_out], strength=strength)
+            expand([self.layer], self.optimizer, self.chains, [self.held_out], self.metric, strength=strength)
         if self.noise and not self.holds_out:
             self.noise.keep(index, images, squares)
             self.noise.update(self.model)
@@ -136,8 +143,8 @@ class GeneratorLearner:
             validate(self.noise, self.run, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
 
     def kept(self) -> dict[str, Tensor]:
-        """Nothing more."""
-        return {}
+        """The metric, which is the same in every process."""
+        return kept_metric(self.metric)
 
     def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The residuals from which σ is learned, of the held-out images if there are any, and the chains of these."""
@@ -149,4 +156,4 @@ class GeneratorLearner:
 
     def stability(self, index: Tensor, images: Images, *, rng: Rng) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
-        return posterior_stability(self.model, self.chains, index, images, rng)
+        return posterior_stability(self.model, self.kernel, self.chains, index, images, rng)

@@ -11,6 +11,7 @@ from ..processor import frozen
 from ..rng import Rng, rows_of, standard_normal, unrelated
 from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
 from .inference import infer, posterior_stability
+from .metric import kept_metric, metric_of
 from .noise import LearnedNoise, kept_of_images, validate
 from .principal import start_at_principal_scores
 from .record import Record, Watch, gradient_norm, require_finite
@@ -38,7 +39,8 @@ class LatentPriorLearner:
 
     Args:
         model: the generator, with a `LatentPrior`.
-        kernel: the transition of the z_i; if it has a target acceptance, each step size is adapted towards it.
+        kernel: the transition of the z_i; if it has a target acceptance, each step size is adapted towards it. A
+            `SharedMetric` that is its preconditioner is kept up to date.
         num_steps: l, transitions an iteration.
         prior_kernel: the transition of the z̃_j, likewise.
         prior_steps: l̃.
@@ -76,6 +78,7 @@ class LatentPriorLearner:
         self.model = model
         self.prior = model.prior
         self.kernel = kernel or mcmc.MALA()
+        self.metric = metric_of(self.kernel)
         self.num_steps = num_steps
         self.prior_kernel = prior_kernel or mcmc.MALA(0.4)
         self.prior_steps = prior_steps
@@ -107,6 +110,8 @@ class LatentPriorLearner:
         self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=of_held_out)
         of_prior, like = unrelated(rng, self.num_prior_chains), images.new_empty(1, self.model.latent_dim)
         self.prior_chains.allocate(self.num_prior_chains, self.prior_kernel.step_size, like=like, rng=of_prior)
+        if self.metric:
+            self.metric.begin(self.model, images, rng)
         self.interval = expansion_interval(num_images)
         self.holds_out = ranks.total_of(num_held_out) > 0
         if self.noise:
@@ -124,6 +129,8 @@ class LatentPriorLearner:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t, α_t), from the current z_i
+        if self.metric:
+            self.metric.update(self.model, self.chains.positions[index], images, self.iteration, rng)
         z, step_size, info = infer(self.run, self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
 
         # Sampling step: for each j, l̃ transitions of z̃_j under p(z; α_t), from the chain's start
@@ -171,7 +178,7 @@ class LatentPriorLearner:
         self.optimizer.step()
         if self.layers and (self.iteration + 1) % self.interval == 0:
             strength = expansion_strength(self.expansion, self.interval * len(images), len(self.chains.positions))
-            expand(self.layers, self.optimizer, self.chains, [self.held_out], strength=strength)
+            expand(self.layers, self.optimizer, self.chains, [self.held_out], self.metric, strength=strength)
         if self.noise and not self.holds_out:
             self.noise.keep(index, images, squares)
             self.noise.update(self.model)
@@ -183,8 +190,9 @@ class LatentPriorLearner:
             validate(self.noise, self.run, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
 
     def kept(self) -> dict[str, Tensor]:
-        """The chains of the prior, which are the same in every process."""
-        return {f"prior.{name}": tensor for name, tensor in self.prior_chains.state_dict().items()}
+        """The chains of the prior and the metric, which are the same in every process."""
+        of_prior = {f"prior.{name}": tensor for name, tensor in self.prior_chains.state_dict().items()}
+        return of_prior | kept_metric(self.metric)
 
     def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """As for `GeneratorLearner`."""
@@ -196,7 +204,7 @@ class LatentPriorLearner:
 
     def stability(self, index: Tensor, images: Images, *, rng: Rng) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
-        return posterior_stability(self.model, self.chains, index, images, rng)
+        return posterior_stability(self.model, self.kernel, self.chains, index, images, rng)
 
 
 def draw_prior(model: Generator, num: int, *, num_steps: int = 100, rng: Rng) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..rng import Rng, standard_normal
-from .kernel import Kernel, LogDensity, State, init, inner, per_chain
+from .kernel import Kernel, LogDensity, Preconditioner, State, color, color_transposed, init, inner, per_chain
 
 __all__ = ["Stability", "adapt", "stability", "warm_up"]
 
@@ -62,8 +62,17 @@ class Stability(NamedTuple):
     limit: Tensor  # (n,), 2/√λ_max; infinite where no curvature is positive
 
 
-def stability(log_density: LogDensity, position: Tensor, *, rng: Rng, num_iterations: int = 20) -> Stability:
+def stability(
+    log_density: LogDensity,
+    position: Tensor,
+    preconditioner: Preconditioner | None = None,
+    *,
+    rng: Rng,
+    num_iterations: int = 20,
+) -> Stability:
     """λ_max of −∂² log p/∂x² at each position, by power iteration on Hessian-vector products, and 2/√λ_max.
+
+    With a preconditioner L, of −Lᵀ (∂² log p/∂x²) L.
 
     Unadjusted Langevin dynamics and the leapfrog are stable on a Gaussian of curvature λ if and only if δ² λ < 4.
     A first power iteration finds the largest modulus. Shifted by it, no eigenvalue is negative, and a second power
@@ -72,6 +81,7 @@ def stability(log_density: LogDensity, position: Tensor, *, rng: Rng, num_iterat
     Args:
         log_density: (n, *event) → (n,), twice differentiable.
         position: (n, *event).
+        preconditioner: L; None for I.
         rng: for the starting vectors, on the device of ``position``.
         num_iterations: Hessian-vector products in each power iteration.
     """
@@ -83,9 +93,14 @@ def stability(log_density: LogDensity, position: Tensor, *, rng: Rng, num_iterat
         if not gradient.requires_grad:  # a linear log-density has no curvature
             return torch.zeros_like(vector)
         (product,) = torch.autograd.grad(
-            gradient, position, vector, retain_graph=True, allow_unused=True, materialize_grads=True
+            gradient,
+            position,
+            color(preconditioner, vector),
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
         )
-        return -product
+        return -color_transposed(preconditioner, product)
 
     def largest(shift: Tensor) -> tuple[Tensor, Tensor]:
         vector = standard_normal(position, rng)

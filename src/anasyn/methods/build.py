@@ -53,7 +53,7 @@ def optimizer(settings: ChainSettings, model: nn.Module) -> torch.optim.Optimize
     assert settings.learning_rate is not None
     chosen: torch.optim.Optimizer
     if settings.optimizer == "adam":
-        chosen = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, 0.999))
+        chosen = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
     else:
         chosen = torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.beta1)
     keep_average(chosen, settings.average)

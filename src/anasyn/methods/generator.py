@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .latent import LatentSettings, build_generator, expansion, learned_noise, remarks
+from .latent import LatentSettings, build_generator, expansion, learned_noise, metric, remarks
 from .method import Latents, Method
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def build(settings: GeneratorSettings, device: "torch.device") -> "GeneratorLear
     model = build_generator(settings, device)
     return GeneratorLearner(
         model,
-        kernel=kernel(settings),
+        kernel=kernel(settings, metric(settings)),
         num_steps=settings.num_steps,
         optimizer=optimizer(settings, model),
         expansion=expansion(settings, model),

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..data import ImageSet
-    from ..learning import LearnedNoise
+    from ..learning import LearnedNoise, SharedMetric
     from ..models import Generator
 
 __all__ = ["LEARNED", "LatentSettings", "build_generator", "expansion", "generator_width_for", "latent_dim_for",
-           "learned_noise", "remarks"]  # fmt: skip
+           "learned_noise", "metric", "remarks"]  # fmt: skip
 
 LEARNED = "learned"
 SIGMA = 0.3  # where σ is not learned, and from where it is learned
@@ -75,6 +75,26 @@ class LatentSettings(ChainSettings):
         "where chains of z start: at the images' principal components, or at draws from N(0, I)",
         "chains",
     )
+    precondition: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "steps of z as wide in each direction as the posteriors are on average; auto: if step sizes are adapted",
+        "chains",
+    )
+    step_size: float | None = setting(
+        None,
+        "δ of the Langevin kernels, ε of HMC; the initial value if it is adapted; in widths of the posterior if "
+        "preconditioned",
+        "chains",
+        least=1e-6,
+        most=1e3,
+    )
+    beta2: float = setting(
+        0.99,
+        "Adam's β₂: as σ falls, gradients grow within fewer iterations than 0.999 spans",
+        "learning",
+        least=0,
+        most=0.999999,
+    )
     expand: Literal["auto", "on", "off"] = setting(
         "auto", "parameter expansion, by which the z fill their prior; auto: if the network permits it", "learning"
     )
@@ -129,8 +149,11 @@ class LatentSettings(ChainSettings):
         split = replace(self, hold_out=hold_out)
         n = scale.num_images - split.num_held_out(scale.num_images)
         batch = min(self.batch_size or (n if n <= 128 else 32), n)
+        if self.precondition == "auto":
+            split = replace(split, precondition="off" if self.kernel == "langevin" else "on")
         resolved = split.filled(
             scale,
+            step_size=1.0 if split.precondition == "on" else 0.03,
             batch_size=batch,
             # The network memorises a few images: learned from their residuals, σ would fall to its floor.
             sigma=LEARNED if hold_out else SIGMA,
@@ -205,6 +228,14 @@ def remarks(settings: LatentSettings, learner: Any) -> tuple[str, ...]:
     if settings.expand == "auto" and not learner.expansion:
         return ("no parameter expansion: the network does not begin with a linear layer of z with bias",)
     return ()
+
+
+def metric(settings: LatentSettings) -> "SharedMetric | None":
+    """The preconditioner of the chains of z, if these settings ask for it."""
+    from ..learning import SharedMetric
+
+    assert settings.latent_dim is not None
+    return SharedMetric(settings.latent_dim) if settings.precondition == "on" else None
 
 
 def learned_noise(settings: LatentSettings) -> "LearnedNoise | None":

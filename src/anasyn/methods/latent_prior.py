@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .latent import LatentSettings, build_generator, expansion, learned_noise, remarks
+from .latent import LatentSettings, build_generator, expansion, learned_noise, metric, remarks
 from .method import Latents, Method
 from .settings import setting
 
@@ -44,7 +44,7 @@ def build(settings: LatentPriorSettings, device: "torch.device") -> "LatentPrior
     updates.add_param_group({"params": prior.parameters(), "lr": settings.prior_rate})
     return LatentPriorLearner(
         model,
-        kernel=kernel(settings),
+        kernel=kernel(settings, metric(settings)),
         num_steps=settings.num_steps,
         prior_kernel=kernel(replace(settings, step_size=settings.prior_step_size)),
         prior_steps=settings.prior_steps,

@@ -221,6 +221,7 @@ class ChainSettings(Settings):
     optimizer: Literal["adam", "sgd"] = setting("adam", "algorithm that updates the weights", "learning")
     learning_rate: float | None = setting(0.003, "learning rate γ at the first iteration", "learning", above=0)
     beta1: float = setting(0.5, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
+    beta2: float = setting(0.999, "Adam's β₂", "learning", least=0, most=0.999999)
     average: float = setting(
         0.0,
         "decay of the exponential moving average of the weights, with which samples, evaluation and report are made; "

@@ -1,0 +1,177 @@
+"""The shared metric: the mean curvature of the posteriors, with which chains of z move in all directions."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from anasyn import GeneratorLearner, learn, mcmc
+from anasyn.learning import SharedMetric, expand
+from anasyn.models import Generator, Mask, Observed
+
+from ..planting import plant
+
+FLOAT = torch.float64
+D, SIGMA = 8, 0.1
+# J = U S Vᵀ with S = (10, 1, 0.1): the posterior is 0.01 wide in one direction and 0.7 in another
+ROTATION = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=FLOAT)).Q
+JACOBIAN = torch.eye(D, 3, dtype=FLOAT) @ torch.diag(torch.tensor([10.0, 1.0, 0.1], dtype=FLOAT)) @ ROTATION
+PRECISION = torch.eye(3, dtype=FLOAT) + JACOBIAN.T @ JACOBIAN / SIGMA**2
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def linear_generator() -> Generator:
+    network = nn.Linear(3, D, dtype=FLOAT)
+    with torch.no_grad():
+        network.weight.copy_(JACOBIAN)
+        network.bias.zero_()
+    return Generator(network, 3, SIGMA)
+
+
+def simulated(n: int) -> tuple[Tensor, Tensor]:
+    """z and images of the model: each z is a draw from the posterior of its image."""
+    z = torch.randn(n, 3, generator=rng(2), dtype=FLOAT)
+    return z, z @ JACOBIAN.T + SIGMA * torch.randn(n, D, generator=rng(3), dtype=FLOAT)
+
+
+def begun() -> SharedMetric:
+    metric = SharedMetric(3)
+    metric.begin(linear_generator(), torch.zeros((), dtype=FLOAT), rng())
+    return metric
+
+
+def check_curvature() -> None:
+    """M is JᵀJ in every direction, also under a mask; L Lᵀ = (I + M/σ²)⁻¹."""
+    model, metric = linear_generator(), begun()
+    z = torch.randn(20_000, 3, generator=rng(), dtype=FLOAT)
+    metric.update(model, z, z.new_zeros(20_000, D), 0, rng())
+    close_in_all_directions(metric.curvature, JACOBIAN.T @ JACOBIAN)
+    covariance = torch.linalg.inv(torch.eye(3, dtype=FLOAT) + metric.curvature / SIGMA**2)
+    torch.testing.assert_close(metric.factor @ metric.factor.T, covariance, rtol=1e-9, atol=1e-12)
+    x = torch.randn(5, 3, generator=rng(1), dtype=FLOAT)
+    torch.testing.assert_close(metric.color(x), x @ metric.factor.T)
+    torch.testing.assert_close((metric.color_transposed(x) * x).sum(1), (x * metric.color(x)).sum(1))
+
+
+def close_in_all_directions(found: Tensor, expected: Tensor) -> None:
+    root = torch.linalg.inv(torch.linalg.cholesky(expected))
+    torch.testing.assert_close(root @ found @ root.T, torch.eye(3, dtype=FLOAT), rtol=0, atol=0.05)
+
+
+def test_the_curvature_is_measured_without_the_jacobian():
+    check_curvature()
+
+
+def test_what_is_not_seen_has_no_curvature():
+    """Half of the images have the first four values hidden, the others the rest: each value is seen in half of them."""
+    network = nn.Sequential(linear_generator().network, nn.Unflatten(1, (1, 2, D // 2)))
+    model, metric = Generator(network, 3, SIGMA), begun()
+    z = torch.randn(20_000, 3, generator=rng(), dtype=FLOAT)
+    seen = torch.zeros(20_000, 1, 2, D // 2, dtype=torch.bool)
+    seen[::2, :, 0], seen[1::2, :, 1] = True, True
+    metric.update(model, z, Observed(z.new_zeros(20_000, 1, 2, D // 2), Mask(seen)), 0, rng())
+    close_in_all_directions(metric.curvature, JACOBIAN.T @ JACOBIAN / 2)
+
+
+def check_running_mean() -> None:
+    """The mean of all products at first, later of as many as are remembered; measured every fourth iteration."""
+    metric = begun()
+    metric._products = lambda model, z, *_: torch.full((3, 3), float(z.sum()), dtype=FLOAT)
+    metric.curvature.zero_()
+    metric.num_vectors.fill_(4)
+
+    def update(value: float, iteration: int) -> None:
+        batch = torch.full((4, 1), value, dtype=FLOAT)
+        metric.update(linear_generator(), batch, batch, iteration, rng())
+
+    update(3.0, 0)
+    update(6.0, 4)
+    torch.testing.assert_close(metric.curvature, torch.full((3, 3), 3.0, dtype=FLOAT))
+    for iteration in range(5, 1000):
+        update(float(iteration % 4 > 0), iteration)
+    update(1.0, 1000)
+    torch.testing.assert_close(metric.curvature, torch.full((3, 3), 0.1, dtype=FLOAT), rtol=0, atol=1e-6)
+
+
+def test_old_measurements_are_forgotten():
+    check_running_mean()
+
+
+def widths(kernel: mcmc.Kernel) -> Tensor:
+    """The variances of z around the exact mean of its posterior, over the exact ones, in the directions of J.
+
+    Each of 400 chains begins at z = (2, 2, 2), and makes 300 transitions; no weight is learned.
+    """
+    model = linear_generator()
+    _, images = simulated(400)
+    learner = GeneratorLearner(
+        model, kernel=kernel, num_steps=10, optimizer=torch.optim.SGD(model.parameters(), lr=0.0)
+    )
+    learner.begin(images, len(images), rng=rng())
+    learner.chains.positions = torch.full((len(images), 3), 2.0, dtype=FLOAT)
+    for _ in learn(learner, images, num_iterations=30):
+        pass
+    covariance = torch.linalg.inv(PRECISION)
+    mean = images @ JACOBIAN @ covariance / SIGMA**2
+    offsets = (learner.chains.positions - mean) @ ROTATION.T
+    return (offsets**2).mean(0) / torch.diag(ROTATION @ covariance @ ROTATION.T)
+
+
+def check_all_directions(kernel: type[mcmc.MALA] | type[mcmc.HMC] = mcmc.MALA) -> None:
+    found = widths(kernel(1.0, preconditioner=SharedMetric(3)))
+    assert (found - 1).abs().max() < 0.3, found
+
+
+@pytest.mark.parametrize("kernel", [mcmc.MALA, mcmc.HMC])
+def test_chains_with_the_metric_find_the_posterior_in_every_direction(kernel):
+    check_all_directions(kernel)
+
+
+def test_chains_without_it_do_not():
+    """They stay near their start where the posterior is wide: the reason for the metric."""
+    assert widths(mcmc.MALA(0.03))[2] > 1.5
+
+
+def check_expanded() -> None:
+    """M follows the change of coordinates, A ← A Σ^½ and J ← J Σ^½; step sizes, in widths of the posterior, stay."""
+    layer = linear_generator().network
+    before = layer.weight.detach().clone()
+    chains, metric = mcmc.WarmChains(3), begun()
+    z, _ = simulated(4000)
+    chains.allocate(len(z), 1.0, like=z, rng=rng())
+    chains.positions = z @ torch.tensor([[0.7, 0.2, 0.0], [0.2, 0.4, 0.0], [0.0, 0.0, 1.5]], dtype=FLOAT)
+    metric.curvature.copy_(JACOBIAN.T @ JACOBIAN)
+    expand([layer], torch.optim.SGD(layer.parameters(), lr=0.1), chains, metric=metric, strength=1.0)
+    root = torch.linalg.lstsq(before, layer.weight.detach()).solution
+    assert (root - torch.eye(3, dtype=FLOAT)).abs().max() > 0.2
+    torch.testing.assert_close(metric.curvature, root.T @ JACOBIAN.T @ JACOBIAN @ root, rtol=1e-6, atol=1e-6)
+    assert (chains.step_sizes == 1.0).all()
+
+
+def test_it_follows_the_expansion():
+    check_expanded()
+
+
+@pytest.mark.parametrize(
+    ("where", "edits", "check"),
+    [
+        ("metric:SharedMetric.set_factor", {"upper, identity, upper=True": "upper.mT, identity, upper=False"},
+         check_curvature),
+        ("metric:SharedMetric.set_factor", {"self.curvature / model.sigma**2": "self.curvature"}, check_curvature),
+        ("metric:SharedMetric.color", {"self.factor.T": "self.factor"}, check_curvature),
+        ("metric:SharedMetric.update", {"/ self.num_vectors": "/ (self.num_vectors + num)"}, check_running_mean),
+        ("metric:SharedMetric.update", {"torch.minimum(self.num_vectors + num, most)": "self.num_vectors + num"},
+         check_running_mean),
+        ("metric:SharedMetric.update", {"iteration % INTERVAL == 0": "True"}, check_running_mean),
+        ("expansion:expand", {"metric.expand(root)": "metric.expand(inverse)"}, check_expanded),
+        ("expansion:expand", {"metric.expand(root)": "pass"}, check_expanded),
+    ],
+    ids=["L of the transposed factor", "σ forgotten", "Lᵀ x for L x", "too slow a mean", "nothing forgotten",
+         "measured in every iteration", "the inverse change", "left behind"],
+)  # fmt: skip
+def test_planted_faults_are_caught(where, edits, check, monkeypatch):
+    plant(monkeypatch, f"anasyn.learning.{where}", edits)
+    with pytest.raises(AssertionError):
+        check()
