@@ -64,6 +64,24 @@ def test_the_curvature_is_measured_without_the_jacobian():
     check_curvature()
 
 
+def check_begun() -> None:
+    """Before learning, M is measured at draws from the prior, by at least twice as many vectors as z has dimensions."""
+    torch.manual_seed(0)
+    model = Generator(nn.Linear(200, D, dtype=FLOAT), 200, SIGMA)
+    metric = SharedMetric(200)
+    metric.begin(model, torch.zeros((), dtype=FLOAT), rng())
+    expected = model.network.weight.detach().square().sum()
+    torch.testing.assert_close(metric.curvature.trace(), expected, rtol=0.1, atol=0)
+    assert 400 <= metric.num_vectors < 500
+    assert torch.linalg.matrix_rank(metric.curvature) == D
+    precision = torch.eye(200, dtype=FLOAT) + metric.curvature / SIGMA**2
+    torch.testing.assert_close(metric.factor @ metric.factor.T, torch.linalg.inv(precision), rtol=1e-6, atol=1e-9)
+
+
+def test_it_begins_with_the_curvature_of_the_first_network():
+    check_begun()
+
+
 def test_what_is_not_seen_has_no_curvature():
     """Half of the images have the first four values hidden, the others the rest: each value is seen in half of them."""
     network = nn.Sequential(linear_generator().network, nn.Unflatten(1, (1, 2, D // 2)))
@@ -160,6 +178,7 @@ def test_it_follows_the_expansion():
         ("metric:SharedMetric.set_factor", {"upper, identity, upper=True": "upper.mT, identity, upper=False"},
          check_curvature),
         ("metric:SharedMetric.set_factor", {"self.curvature / model.sigma**2": "self.curvature"}, check_curvature),
+        ("metric:SharedMetric.begin", {"None, rounds, rng) / num": "None, rounds, rng) / NUM_FIRST"}, check_begun),
         ("metric:SharedMetric.color", {"self.factor.T": "self.factor"}, check_curvature),
         ("metric:SharedMetric.update", {"/ self.num_vectors": "/ (self.num_vectors + num)"}, check_running_mean),
         ("metric:SharedMetric.update", {"torch.minimum(self.num_vectors + num, most)": "self.num_vectors + num"},
@@ -168,8 +187,8 @@ def test_it_follows_the_expansion():
         ("expansion:expand", {"metric.expand(root)": "metric.expand(inverse)"}, check_expanded),
         ("expansion:expand", {"metric.expand(root)": "pass"}, check_expanded),
     ],
-    ids=["L of the transposed factor", "σ forgotten", "Lᵀ x for L x", "too slow a mean", "nothing forgotten",
-         "measured in every iteration", "the inverse change", "left behind"],
+    ids=["L of the transposed factor", "σ forgotten", "too few counted at first", "Lᵀ x for L x", "too slow a mean",
+         "nothing forgotten", "measured in every iteration", "the inverse change", "left behind"],
 )  # fmt: skip
 def test_planted_faults_are_caught(where, edits, check, monkeypatch):
     plant(monkeypatch, f"anasyn.learning.{where}", edits)

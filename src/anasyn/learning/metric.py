@@ -1,5 +1,7 @@
 """A preconditioner of the chains of z: the mean curvature of the images' posteriors."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,8 +14,8 @@ from ..rng import Rng, standard_normal, unrelated
 __all__ = ["SharedMetric", "kept_metric", "metric_of"]
 
 INTERVAL = 4  # iterations between measurements, each of which costs as much as a transition
-FIRST, MEMORY = 2, 10  # vectors v for each dimension: of the first measurement, and of the running mean
-AT_ONCE = 64  # z of the first measurement
+NUM_FIRST = 64  # z of the first measurement
+MEMORY = 10  # the running mean is over as many v as ten times d, or ten batches
 
 
 class SharedMetric:
@@ -42,12 +44,12 @@ class SharedMetric:
 
     def begin(self, model: Generator, like: Tensor, rng: Rng) -> None:
         """Measures M at draws z ~ N(0, I), the same in every process; dtype and device of z are those of ``like``."""
-        num = min(FIRST * self.latent_dim, AT_ONCE)
-        rng = unrelated(rng, num)
-        z = standard_normal(like.new_empty(num, self.latent_dim), rng)
-        rounds = -(-FIRST * self.latent_dim // num)
-        self.curvature = self._products(model, z, None, rounds, rng) / (rounds * num)
-        self.num_vectors = torch.full_like(self.curvature[0, 0], rounds * num)
+        rng = unrelated(rng, NUM_FIRST)
+        z = standard_normal(like.new_empty(NUM_FIRST, self.latent_dim), rng)
+        rounds = math.ceil(2 * self.latent_dim / NUM_FIRST)  # at least two v for each dimension
+        num = rounds * NUM_FIRST
+        self.curvature = self._products(model, z, None, rounds, rng) / num
+        self.num_vectors = torch.full_like(self.curvature[0, 0], num)
         self.factor = z.new_empty(self.latent_dim, self.latent_dim)
         self.set_factor(model)
 
