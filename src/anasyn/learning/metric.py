@@ -21,7 +21,7 @@ MEMORY = 10  # the running mean is over as many v as ten times d, or ten batches
 class SharedMetric:
     """One preconditioner for the chains of z of all images: L Lᵀ = (I + M/σ²)⁻¹, M the mean of JᵀJ, J = ∂A f(z)/∂z.
 
-    Near z, (I + JᵀJ/σ²)⁻¹ is the covariance of p(z | Y). A few directions of z change the image a hundred times as much
+    Near z, (I + JᵀJ/σ²)⁻¹ is the covariance of p(z | Y). A few directions of z change the image tens of times as much
     as most others. Chains without a preconditioner take steps that suit these few, and hardly move in the others: the z
     stay there where they started, and a draw from the prior shows what no image looks like.
 
