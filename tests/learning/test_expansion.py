@@ -164,7 +164,7 @@ def test_planted_faults_in_its_use_are_caught(edits, monkeypatch):
     monkeypatch.setattr(
         GeneratorLearner, "_batch", lambda self, index: chains_at(self.chains.positions[index]), raising=False
     )
-    plant(monkeypatch, "anasyn.learning.generator:GeneratorLearner.step", edits)
+    plant(monkeypatch, "anasyn.learning.latent:LatentLearner.expand", edits)
     with pytest.raises(AssertionError):
         check_all_chains()
 
@@ -263,7 +263,7 @@ def test_a_learned_prior_expands_too():
 def test_a_planted_fault_in_the_prior_s_expansion_is_caught(monkeypatch):
     plant(
         monkeypatch,
-        "anasyn.learning.latent_prior:LatentPriorLearner.step",
+        "anasyn.learning.latent:LatentLearner.expand",
         {"expand(self.layers": "expand(self.layers[:1]"},
     )
     with pytest.raises(AssertionError):

@@ -187,7 +187,7 @@ def test_it_follows_the_expansion():
         ("metric:SharedMetric.update", {"torch.minimum(self.num_vectors + num, most)": "self.num_vectors + num"},
          check_running_mean),
         ("metric:SharedMetric.update", {"iteration % INTERVAL == 0": "True"}, check_running_mean),
-        ("generator:GeneratorLearner.step", {"if self.metric:": "if False:"}, check_all_directions),
+        ("latent:LatentLearner.infer", {"if self.metric:": "if False:"}, check_all_directions),
         ("expansion:expand", {"metric.expand(root)": "metric.expand(inverse)"}, check_expanded),
         ("expansion:expand", {"metric.expand(root)": "pass"}, check_expanded),
     ],

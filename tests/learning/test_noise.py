@@ -66,7 +66,7 @@ def test_held_out_images_determine_the_noise():
     [
         ("noise:LearnedNoise.update", {".sqrt()": ""}, check_maximum),
         ("noise:LearnedNoise.keep", {"squares / self.num_seen[index]": "squares"}, check_maximum),
-        ("generator:GeneratorLearner.step", {"and not self.holds_out": ""}, check_held_out),
+        ("latent:LatentLearner.learn_noise", {"and not self.holds_out": ""}, check_held_out),
     ],
     ids=["σ² for σ", "sum for mean", "training images for held-out ones"],
 )

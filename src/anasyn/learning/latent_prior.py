@@ -3,23 +3,20 @@
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .. import mcmc, ranks
-from ..models import DataSet, Generator, Images, observed
+from .. import mcmc
+from ..models import Generator, Images
 from ..processor import frozen
-from ..rng import Rng, rows_of, standard_normal, unrelated
-from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
-from .inference import infer, posterior_stability
-from .metric import kept_metric, metric_of
-from .noise import LearnedNoise, kept_of_images, validate
-from .principal import start_at_principal_scores
+from ..rng import Rng, standard_normal, unrelated
+from .latent import LatentLearner
+from .noise import LearnedNoise
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["LatentPriorLearner", "draw_prior"]
 
 
-class LatentPriorLearner:
+class LatentPriorLearner(LatentLearner):
     """A latent-space energy-based prior (Algorithm 1 of Pang et al.): p_α(z) ∝ exp[f_α(z)] N(z; 0, I), Y = f(z; W) + ε.
 
         inference step:  z_i ← l transitions under p(z_i | Y_i; W_t, α_t), from the current z_i
@@ -75,52 +72,30 @@ class LatentPriorLearner:
     ):
         if model.prior is None:
             raise ValueError("model: expected a generator with a LatentPrior, got one with N(0, I)")
-        self.model = model
+        if optimizer is None:
+            optimizer = torch.optim.Adam(model.network.parameters(), lr=0.002, betas=(0.5, 0.999))
+            optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.0002})
+        super().__init__(
+            model,
+            [model.network, model.prior.network],
+            optimizer,
+            kernel=kernel,
+            num_steps=num_steps,
+            expansion=expansion,
+            noise=noise,
+            start=start,
+        )
         self.prior = model.prior
-        self.kernel = kernel or mcmc.MALA()
-        self.metric = metric_of(self.kernel)
-        self.num_steps = num_steps
         self.prior_kernel = prior_kernel or mcmc.MALA(0.4)
         self.prior_steps = prior_steps
         self.prior_chains = prior_chains or mcmc.PersistentChains(mcmc.reference_noise(1.0))
         self.num_prior_chains = num_prior_chains
-        self.optimizer = optimizer or torch.optim.Adam(model.network.parameters(), lr=0.002, betas=(0.5, 0.999))
-        if optimizer is None:
-            self.optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.0002})
-        self.noise = noise
-        self.start = start
-        self.expansion = expansion
-        self.layers: list[nn.Linear] = []
-        for network in (model.network, model.prior.network) if expansion else ():
-            layer = expandable_layer(network, model.latent_dim)
-            if layer is None:
-                raise ValueError("expansion: expected networks that begin with a linear layer of z with bias")
-            self.layers.append(layer)
-        self.chains = mcmc.WarmChains(model.latent_dim)
-        self.held_out = mcmc.WarmChains(model.latent_dim)
-        self.holds_out = False
-        self.interval = 1
-        self.run = mcmc.Replayed(model)
-        self.iteration = 0
 
     def begin(self, images: Tensor, num_images: int, num_held_out: int = 0, *, rng: Rng) -> None:
-        """Draws every image's z ~ N(0, I_d); ``images`` is any batch of them, for its dtype and device."""
-        of_images, of_held_out = rows_of(rng, slice(num_images)), rows_of(rng, slice(num_images, None))
-        self.chains.allocate(num_images, self.kernel.step_size, like=images, rng=of_images)
-        self.held_out.allocate(num_held_out, self.kernel.step_size, like=images, rng=of_held_out)
+        """Draws every image's z, and the starts of the z̃_j; ``images`` is any batch, for its dtype and device."""
+        super().begin(images, num_images, num_held_out, rng=rng)
         of_prior, like = unrelated(rng, self.num_prior_chains), images.new_empty(1, self.model.latent_dim)
         self.prior_chains.allocate(self.num_prior_chains, self.prior_kernel.step_size, like=like, rng=of_prior)
-        if self.metric:
-            self.metric.begin(self.model, images, rng)
-        self.interval = expansion_interval(num_images)
-        self.holds_out = ranks.total_of(num_held_out) > 0
-        if self.noise:
-            self.noise.allocate(num_held_out if self.holds_out else num_images, self.model, like=images)
-
-    def prepare(self, images: DataSet, held_out: DataSet, *, whole: DataSet) -> None:
-        """Moves the chains to the principal scores of their images, if they start there."""
-        if self.start == "principal":
-            start_at_principal_scores(self.chains, images, self.held_out, held_out, whole)
 
     def step(self, index: Tensor, images: Images, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], or what is seen of them, and their indices, (b,).
@@ -129,9 +104,7 @@ class LatentPriorLearner:
             Divergence: ``watch``, which inspects the record before weights and chains change, does not accept it.
         """
         # Inference step: for each i, l transitions of z_i under p(z_i | Y_i; W_t, α_t), from the current z_i
-        if self.metric:
-            self.metric.update(self.model, self.chains.positions[index], images, self.iteration, rng)
-        z, step_size, info = infer(self.run, self.model, self.kernel, self.chains, index, images, self.num_steps, rng)
+        z, step_size, info = self.infer(index, images, rng)
 
         # Sampling step: for each j, l̃ transitions of z̃_j under p(z; α_t), from the chain's start
         chain, of_prior = (
@@ -157,54 +130,27 @@ class LatentPriorLearner:
         loss.backward()
         record = Record.of(
             loss=loss,
-            acceptance_rate=info.acceptance_rate.mean(),
-            step_size=step_size.log().mean().exp(),
-            divergent=info.divergent.double().mean(),
-            mse=squares.sum() / observed(images).num_seen.sum(),
-            z_mean_square=(z**2).mean(),
-            z_max=z.abs().max(),
+            **self.measures(z, step_size, info, squares, images),
             prior_gap=prior_gap,
             prior_mean_square=(drawn**2).mean(),
             prior_acceptance_rate=prior_info.acceptance_rate.mean(),
             gradient_norm=gradient_norm(self.model.parameters()),
-            **({"sigma": self.model.sigma} if self.noise else {}),
         )
         record = watch(record)
 
         # All steps are accepted: keep z_i and z̃_j, and update W and α
-        self.chains.store(index, z, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
+        self.store(index, z, step_size, info)
         adapted = mcmc.adapt(self.prior_kernel, prior_step_size, prior_info.acceptance_rate, gain=0.3)
         self.prior_chains.store(chain, drawn, adapted)
         self.optimizer.step()
-        if self.layers and (self.iteration + 1) % self.interval == 0:
-            strength = expansion_strength(self.expansion, self.interval * len(images), len(self.chains.positions))
-            expand(self.layers, self.optimizer, self.chains, [self.held_out], self.metric, strength=strength)
-        if self.noise and not self.holds_out:
-            self.noise.keep(index, images, squares)
-            self.noise.update(self.model)
+        self.expand(index)
+        self.learn_noise(index, images, squares)
         return record
 
-    def validate(self, index: Tensor, images: Images, *, rng: Rng) -> None:
-        """After an iteration: infers z of a batch of held-out images, which no weight learns from, and updates σ."""
-        if self.noise:
-            validate(self.noise, self.run, self.model, self.kernel, self.held_out, index, images, self.num_steps, rng)
-
     def kept(self) -> dict[str, Tensor]:
-        """The chains of the prior and the metric, which are the same in every process."""
+        """The metric, and the chains of the prior, which are the same in every process."""
         of_prior = {f"prior.{name}": tensor for name, tensor in self.prior_chains.state_dict().items()}
-        return of_prior | kept_metric(self.metric)
-
-    def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As for `GeneratorLearner`."""
-        return kept_of_images(self.held_out, self.noise, self.holds_out)
-
-    def limits(self, images: Images) -> dict[str, float]:
-        """z² has mean 1 under N(0, I), which f_α reshapes; at 25, five standard deviations, z has left it."""
-        return {"z_mean_square": 25.0}
-
-    def stability(self, index: Tensor, images: Images, *, rng: Rng) -> mcmc.Stability:
-        """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
-        return posterior_stability(self.model, self.kernel, self.chains, index, images, rng)
+        return super().kept() | of_prior
 
 
 def draw_prior(model: Generator, num: int, *, num_steps: int = 100, rng: Rng) -> Tensor:

@@ -3,12 +3,10 @@
 import torch
 from torch import Tensor
 
-from .. import mcmc, ranks
+from .. import ranks
 from ..models import Generator, Images, observed
-from ..rng import Rng
-from .inference import infer
 
-__all__ = ["LearnedNoise", "kept_of_images", "validate"]
+__all__ = ["LearnedNoise"]
 
 
 class LearnedNoise:
@@ -51,35 +49,3 @@ class LearnedNoise:
     def state_dict(self) -> dict[str, Tensor]:
         """The tensors that are kept, by name, not copied."""
         return {"residuals": self.residuals, "num_seen": self.num_seen}
-
-
-def validate(
-    noise: LearnedNoise,
-    run: mcmc.Replayed,
-    model: Generator,
-    kernel: mcmc.Kernel,
-    chains: mcmc.WarmChains,
-    index: Tensor,
-    images: Images,
-    num_steps: int,
-    rng: Rng,
-) -> None:
-    """Infers z of a batch of held-out images, which W does not learn from, keeps them, and updates σ.
-
-    The other arguments are those of `infer`; ``chains`` are the held-out images'. A process may have none of a batch.
-    """
-    if len(index):
-        z, step_size, info = infer(run, model, kernel, chains, index, images, num_steps, rng)
-        chains.store(index, z, mcmc.adapt(kernel, step_size, info.acceptance_rate, gain=0.3))
-        with torch.no_grad():
-            noise.keep(index, images, model.squares(z, images))
-    noise.update(model)
-
-
-def kept_of_images(
-    held_out: mcmc.WarmChains, noise: LearnedNoise | None, holds_out: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors to keep, by name, of training images and of held-out ones: the residuals are of either kind."""
-    residuals = {f"noise.{name}": tensor for name, tensor in noise.state_dict().items()} if noise else {}
-    chains = {f"held_out.{name}": tensor for name, tensor in held_out.state_dict().items()}
-    return ({}, chains | residuals) if holds_out else (residuals, chains)
