@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 
 from anasyn import LatentPriorLearner, mcmc
 from anasyn.evaluation import bounding
-from anasyn.learning import draw_prior
+from anasyn.learning import LearnedNoise, draw_prior
 from anasyn.models import Generator, LatentPrior
 from anasyn.rng import derive, standard_normal
 
@@ -333,3 +333,68 @@ def test_weights_and_prior_reach_the_maximum_likelihood_together():
 def test_planted_faults_keep_both_from_the_maximum_likelihood():
     with pytest.raises(AssertionError):
         check_all_learned(kind=PosteriorWithoutF)
+
+
+class Tilted(nn.Module):
+    """g(z) = 2 z₁, so that p(z) = N((2s, 0), I): the most likely s for z of mean (μ, ·) is μ/2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = nn.Parameter(tensor(2.0, 0.0))
+
+    def forward(self, z):
+        return z @ self.b
+
+
+def check_scale(mean: float, expected: float, *, holds_out: bool = True) -> None:
+    """s, after whole iterations whose held-out z, of this mean, stay; the training images' z have the mean of s = 1."""
+    model = linear(WEIGHT, BIAS, 1.0, LatentPrior(Tilted()))
+    images, held_out = (BIAS + (normal(50, 2, seed=k) + tensor(m, 0.0)) @ WEIGHT.T for k, m in ((0, 2.0), (1, mean)))
+    learner = LatentPriorLearner(
+        model,
+        kernel=FixedMALA(0.6),
+        prior_kernel=FixedMALA(1.2),
+        num_prior_chains=200,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.0),
+        noise=LearnedNoise(0.02),
+    )
+    learner.begin(images, 50, 50 if holds_out else 0, rng=rng())
+    learner.held_out.positions = (held_out - BIAS) @ torch.linalg.inv(WEIGHT).T
+    learner.held_out.positions[:, 0] += mean - learner.held_out.positions[:, 0].mean()
+    scales = []
+    for t in range(600):
+        record = learner.step(torch.arange(50), images, rng=derive(0, "noise", t))
+        scales.append(record.measures["prior_scale"])
+    assert scales[0] == 1
+    assert sum(scales[-200:]) / 200 == pytest.approx(expected, abs=0.02)
+
+
+def test_the_scale_of_the_prior_is_the_most_likely_one_for_the_held_out_z():
+    check_scale(1.0, 0.5)
+
+
+def test_the_scale_stays_where_the_held_out_z_are_as_the_others():
+    check_scale(2.0, 1.0)
+    check_scale(3.0, 1.0)
+
+
+def test_the_scale_stays_where_no_image_is_held_out():
+    check_scale(1.0, 1.0, holds_out=False)
+
+
+@pytest.mark.parametrize(
+    ("edits", "check"),
+    [
+        ({"f_held_out / num - self.prior": "self.prior(drawn).double().mean() - f_held_out / num + 0 * self.prior"},
+         lambda: check_scale(1.0, 0.5)),
+        ({"self.held_out.positions": "self.chains.positions"}, lambda: check_scale(1.0, 0.5)),
+        ({"f_held_out / num": "f_held_out"}, lambda: check_scale(1.0, 0.5)),
+        ({"- self.prior(drawn).double().mean()": ""}, lambda: check_scale(-1.0, 0.0)),
+        ({".clamp_(max=1)": ""}, lambda: check_scale(3.0, 1.0)),
+    ],
+    ids=["wrong sign", "training z for held-out ones", "sum for mean", "draws forgotten", "not bounded by 1"],
+)  # fmt: skip
+def test_planted_faults_in_the_scale_are_caught(edits, check, monkeypatch):
+    plant(monkeypatch, "anasyn.learning.latent_prior:LatentPriorLearner.scale_prior", edits)
+    with pytest.raises(AssertionError):
+        check()

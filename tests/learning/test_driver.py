@@ -174,17 +174,22 @@ def test_batches_start_at_any_iteration():
     ids=["linear", "constant"],
 )
 def test_the_schedule_sets_the_optimisers_rates(schedule, expected):
-    """γ_t = γ · schedule(t/T), for each group of its own γ, also where learning goes on."""
+    """γ_t = γ · schedule(t/T), for each group of its own γ, also where learning goes on; or γ, if it does not decay."""
     learner = generator_learner()
     weights = list(learner.model.parameters())
-    learner.optimizer = torch.optim.SGD([{"params": weights[:1], "lr": 1e-4}, {"params": weights[1:], "lr": 1e-5}])
+    groups = [
+        {"params": weights[:1], "lr": 1e-4},
+        {"params": weights[1:2], "lr": 1e-5},
+        {"params": weights[2:], "lr": 1e-6, "decays": False},
+    ]
+    learner.optimizer = torch.optim.SGD(groups)
     rates = []
     for stop in (2, 4):
         for record in learn(learner, pictures(), num_iterations=4, schedule=schedule):
             rates.append([group["lr"] for group in learner.optimizer.param_groups])
             if record.iteration == stop:
                 break
-    assert rates == [pytest.approx([1e-4 * f, 1e-5 * f]) for f in expected]
+    assert rates == [pytest.approx([1e-4 * f, 1e-5 * f, 1e-6]) for f in expected]
 
 
 def test_the_rate_reaches_the_weights():

@@ -61,7 +61,8 @@ def learn(
         num_iterations: T, counted from the learner's first iteration.
         seed: determines, with the iteration, every random number.
         batch_size: images an iteration; None for all.
-        schedule: the factor on the optimiser's learning rates, as a function of t/T, the share of iterations done.
+        schedule: the factor on the optimiser's learning rates, as a function of t/T, the share of iterations done; not
+            on that of a parameter group whose ``"decays"`` is False.
         guard: watches each iteration and rolls the learner back when it is in trouble: the iterations after its last
             good state are then done, and yielded, again. None for a new one.
         held_out: images from which no weight is learned, (m, *event); in an epoch, the learner sees them once as well.
@@ -105,7 +106,8 @@ def learn(
         index, batch = next(coming)
         places = own_places[index]
         for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate * guard.rate_factor * schedule(t / num_iterations)
+            decay = schedule(t / num_iterations) if group.get("decays", True) else 1.0
+            group["lr"] = rate * guard.rate_factor * decay
         events += _stability_warnings(learner, index, batch, places, seed)
 
         def watch(record: Record, num_images: int = len(index)) -> Record:

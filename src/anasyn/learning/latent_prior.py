@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import mcmc
+from .. import mcmc, ranks
 from ..models import Generator, Images
 from ..processor import frozen
 from ..rng import Rng, standard_normal, unrelated
@@ -14,6 +14,8 @@ from .noise import LearnedNoise
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["LatentPriorLearner", "draw_prior"]
+
+SCALE_RATE = 0.01  # η of the prior's scale
 
 
 class LatentPriorLearner(LatentLearner):
@@ -25,6 +27,8 @@ class LatentPriorLearner(LatentLearner):
                          α_{t+1} = α_t + γ'_t [ (1/n) Σ_i ∂f_α(z_i)/∂α − (1/m) Σ_j ∂f_α(z̃_j)/∂α ]
 
     and, if the noise is learned, the M-step σ² ← Σ_i ‖Y_i − f(z_i)‖² / Σ_i D_i over images, held out if there are any.
+    The scale s of f_α is then learned from the held-out images, too (`scale_prior`): where their z have nothing in
+    common with those of the training images but N(0, I), f_α can only learn the latter by heart, and s falls to 0.
 
     The published algorithm starts all chains from N(0, I) in every iteration. Here each image's chain continues from
     where it ended last, as in alternating back-propagation, and so do those of the prior, by default: from chains that
@@ -43,8 +47,8 @@ class LatentPriorLearner(LatentLearner):
         prior_steps: l̃.
         prior_chains: where the z̃_j start; None for N(0, I) in the first iteration, and where they ended last in others.
         num_prior_chains: m, all of which move in every iteration.
-        optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5) on W and a tenth of that rate on α.
-        noise: learns σ; None if σ stays as it is.
+        optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5) on W and half that rate on α.
+        noise: learns σ; None if σ, and the scale of f_α, stay as they are.
         start: where the chains of the z_i start, as for `GeneratorLearner`.
         expansion: κ of an epoch, as for `GeneratorLearner`.
 
@@ -74,7 +78,7 @@ class LatentPriorLearner(LatentLearner):
             raise ValueError("model: expected a generator with a LatentPrior, got one with N(0, I)")
         if optimizer is None:
             optimizer = torch.optim.Adam(model.network.parameters(), lr=0.002, betas=(0.5, 0.999))
-            optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.0002})
+            optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.001})
         super().__init__(
             model,
             [model.network, model.prior.network],
@@ -132,6 +136,7 @@ class LatentPriorLearner(LatentLearner):
             loss=loss,
             **self.measures(z, step_size, info, squares, images),
             prior_gap=prior_gap,
+            prior_scale=self.prior.scale,
             prior_mean_square=(drawn**2).mean(),
             prior_acceptance_rate=prior_info.acceptance_rate.mean(),
             gradient_norm=gradient_norm(self.model.parameters()),
@@ -143,9 +148,27 @@ class LatentPriorLearner(LatentLearner):
         adapted = mcmc.adapt(self.prior_kernel, prior_step_size, prior_info.acceptance_rate, gain=0.3)
         self.prior_chains.store(chain, drawn, adapted)
         self.optimizer.step()
+        if self.noise and self.holds_out and (self.iteration + 1) % self.interval == 0:
+            self.scale_prior(drawn)
         self.expand(index)
         self.learn_noise(index, images, squares)
         return record
+
+    @torch.no_grad()
+    def scale_prior(self, drawn: Tensor) -> None:
+        """A step of the scale s towards the maximum of the likelihood of the held-out z_i, h of them:
+
+            log s ← min(0, log s + η min(max(Δ, −1), 1)),   Δ = (1/h) Σ_i f_α(z_i) − (1/m) Σ_j f_α(z̃_j)
+
+        Δ is the derivative of (1/h) Σ_i log p_α(z_i) by log s.
+
+        Args:
+            drawn: the z̃_j, (m, d).
+        """
+        f = self.prior(self.held_out.positions).double()
+        f_held_out, num = ranks.total(f.sum(), f.new_tensor(len(f)))
+        gap = f_held_out / num - self.prior(drawn).double().mean()
+        self.prior.scale.mul_((SCALE_RATE * gap.clamp(-1, 1)).exp()).clamp_(max=1)
 
     def kept(self) -> dict[str, Tensor]:
         """The metric, and the chains of the prior, which are the same in every process."""
@@ -153,7 +176,7 @@ class LatentPriorLearner(LatentLearner):
         return super().kept() | of_prior
 
 
-def draw_prior(model: Generator, num: int, *, num_steps: int = 100, rng: Rng) -> Tensor:
+def draw_prior(model: Generator, num: int, *, num_steps: int = 500, rng: Rng) -> Tensor:
     """Draws from a generator's learned prior by MALA, (num, d): new chains from N(0, I), one for each draw.
 
     The step sizes are adapted for ``num_steps`` transitions and are fixed for as many more.

@@ -27,7 +27,7 @@ class LatentPriorSettings(LatentSettings):
     prior_step_size: float = setting(
         0.4, "step size of the prior's chains; the initial value if it is adapted", "chains", least=1e-6, most=1e3
     )
-    prior_rate: float = setting(0.0003, "learning rate of the prior at the first iteration", "learning", above=0)
+    prior_rate: float = setting(0.0005, "learning rate of the prior, in all iterations", "learning", above=0)
 
 
 def build(settings: LatentPriorSettings, device: "torch.device") -> "LatentPriorLearner":
@@ -41,7 +41,8 @@ def build(settings: LatentPriorSettings, device: "torch.device") -> "LatentPrior
     prior = LatentPrior(networks.mlp(settings.latent_dim, settings.prior_width))
     model = build_generator(settings, device, prior=prior)
     updates = optimizer(settings, model.network)
-    updates.add_param_group({"params": prior.parameters(), "lr": settings.prior_rate})
+    # The z change most as the rate of W falls; the prior has to follow them.
+    updates.add_param_group({"params": prior.parameters(), "lr": settings.prior_rate, "decays": False})
     return LatentPriorLearner(
         model,
         kernel=kernel(settings, metric(settings)),

@@ -24,6 +24,7 @@ METRICS = {
     "revision": ("revision, root mean square", True),
     "generator_mse": ("mean squared error of the recall", True),
     "prior_gap": ("mean f(posterior) − mean f(prior)", False),
+    "prior_scale": ("scale s of f of the prior", False),
     "acceptance_rate": ("acceptance rate", False),
     "step_size": ("step size δ", True),
 }
