@@ -47,7 +47,8 @@ class LatentPriorLearner(LatentLearner):
         prior_steps: l̃.
         prior_chains: where the z̃_j start; None for N(0, I) in the first iteration, and where they ended last in others.
         num_prior_chains: m, all of which move in every iteration.
-        optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5) on W and half that rate on α.
+        optimizer: makes the learning step; None for Adam(0.002, β₁ = 0.5), on α with the rate 0.0005, which stays
+            (``"decays"`` of `learn`): the z change most as the rate of W falls, and α has to follow them.
         noise: learns σ; None if σ, and the scale of f_α, stay as they are.
         start: where the chains of the z_i start, as for `GeneratorLearner`.
         expansion: κ of an epoch, as for `GeneratorLearner`.
@@ -78,7 +79,7 @@ class LatentPriorLearner(LatentLearner):
             raise ValueError("model: expected a generator with a LatentPrior, got one with N(0, I)")
         if optimizer is None:
             optimizer = torch.optim.Adam(model.network.parameters(), lr=0.002, betas=(0.5, 0.999))
-            optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.001})
+            optimizer.add_param_group({"params": model.prior.parameters(), "lr": 0.0005, "decays": False})
         super().__init__(
             model,
             [model.network, model.prior.network],

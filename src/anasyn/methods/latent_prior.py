@@ -41,7 +41,6 @@ def build(settings: LatentPriorSettings, device: "torch.device") -> "LatentPrior
     prior = LatentPrior(networks.mlp(settings.latent_dim, settings.prior_width))
     model = build_generator(settings, device, prior=prior)
     updates = optimizer(settings, model.network)
-    # The z change most as the rate of W falls; the prior has to follow them.
     updates.add_param_group({"params": prior.parameters(), "lr": settings.prior_rate, "decays": False})
     return LatentPriorLearner(
         model,
