@@ -1,12 +1,13 @@
 """The diagnosis of a learned prior where the answers are known: a Gaussian, and two modes far apart."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn.diagnostics import diagnose_generator, diagnose_prior, latent_prior
+from anasyn.diagnostics import PriorChains, diagnose_generator, diagnose_prior, latent_prior
 from anasyn.learning import draw_prior
 from anasyn.models import Generator, LatentPrior
 
@@ -36,9 +37,16 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def drawn(model: Generator, num: int, rng: torch.Generator, num_steps: int = 500) -> Tensor:
+    return draw_prior(model, num, num_steps=num_steps, rng=rng)
+
+
+def diagnosed(model: Generator, num_steps: int = 500) -> tuple[PriorChains, Tensor]:
+    return diagnose_prior(model, partial(drawn, model, num_steps=num_steps), rng=rng())
+
+
 def check_sound() -> None:
-    model = generator(Narrow())
-    found, pool = diagnose_prior(model, rng=rng())
+    found, pool = diagnosed(generator(Narrow()))
     assert found.r_hat < 1.05
     assert found.ess_per_1000_gradients > 50
     assert 0.45 < found.acceptance_rate < 0.7
@@ -52,25 +60,29 @@ def test_samples_of_a_gaussian_prior_are_draws_from_it():
 
 
 @pytest.mark.parametrize("num_steps", [0, 1], ids=["N(0, I)", "a single transition"])
-def test_samples_that_are_no_draws_are_told(num_steps, monkeypatch):
-    def short(model: Generator, num: int, *, rng: torch.Generator) -> Tensor:
-        if num_steps == 0:
-            return torch.randn(num, 2, dtype=FLOAT, generator=rng)
-        return draw_prior(model, num, num_steps=1, rng=rng)
-
-    monkeypatch.setattr(latent_prior, "draw_prior", short)
-    found, _ = diagnose_prior(generator(Narrow()), rng=rng())
+def test_samples_that_are_no_draws_are_told(num_steps):
+    found, _ = diagnosed(generator(Narrow()), num_steps)
     verdict, reason = latent_prior.judge_prior(found)
     assert verdict.startswith("samples are not draws from the learned prior")
     assert "R-hat 1.0" in reason
-    with pytest.raises(AssertionError):
-        check_sound()
 
 
 def test_chains_that_do_not_mix_are_told():
-    found, _ = diagnose_prior(generator(TwoModes()), rng=rng())
+    found, _ = diagnosed(generator(TwoModes()))
     assert found.r_hat > 1.5
     assert latent_prior.judge_prior(found)[0] == "the prior's long chains do not mix"
+
+
+def test_draws_are_asked_for_a_learned_prior_alone():
+    model, images = generator(Narrow()), torch.zeros(2, 3, dtype=FLOAT)
+    z = torch.zeros(2, 2, dtype=FLOAT)
+    with pytest.raises(ValueError, match="draw_prior: expected for a learned prior"):
+        diagnose_generator(model, images, z, ("a", "b"), rng=rng())
+    model.prior = None
+    with pytest.raises(ValueError, match="and for no other"):
+        diagnose_generator(model, images, z, ("a", "b"), draw_prior=partial(drawn, model), rng=rng())
+    with pytest.raises(ValueError, match="expected a generator with a LatentPrior"):
+        diagnose_prior(model, partial(drawn, model), rng=rng())
 
 
 def test_the_inferred_z_are_compared_with_the_learned_prior(monkeypatch):
@@ -89,7 +101,9 @@ def test_the_inferred_z_are_compared_with_the_learned_prior(monkeypatch):
             with torch.no_grad():
                 images = model(inferred)
             names = tuple(map(str, range(200)))
-            found = diagnose_generator(model, images, inferred, names, num_warm_up=5, num_draws=4, rng=rng())
+            few = {"num_warm_up": 5, "num_draws": 4}
+            draw = partial(drawn, model) if f else None
+            found = diagnose_generator(model, images, inferred, names, draw_prior=draw, **few, rng=rng())
             assert found.prior.finding.startswith(finding)
             plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
             assert (plain["prior_chains"] is None) == (f is None)

@@ -1,5 +1,6 @@
 """A generator's inference with its learned weights: mixing, stability, modes, and whether z fits its prior."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -81,6 +82,7 @@ def diagnose_generator(
     z: Tensor,
     names: tuple[str, ...],
     *,
+    draw_prior: Callable[[int, torch.Generator], Tensor] | None = None,
     num_warm_up: int = 60,
     num_draws: int = 200,
     rng: torch.Generator,
@@ -98,20 +100,23 @@ def diagnose_generator(
             `MAX_IMAGES`, evenly spaced.
         z: the inferred latent factors, (n, d), on the model's device.
         names: of the images.
+        draw_prior: number, rng → samples of z; not needed for a prior N(0, I), of which there is nothing to diagnose.
         num_warm_up: transitions in which step sizes are adapted, which also serve as burn-in.
         num_draws: draws of each chain.
         rng: on the device of ``z``.
 
     Raises:
         InputError: arviz is missing.
-        ValueError: numbers of images, z and names differ.
+        ValueError: numbers of images, z and names differ, or draws from a learned prior are not given.
     """
     arviz()  # raises before the chains run
     if not len(images) == len(z) == len(names):
         got = f"{len(z)} z and {len(names)} names"
         raise ValueError(f"z, names: expected one for each of {len(images)} images, got {got}")
     on_cpu = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng, device=rng.device)))
-    prior_chains, draws = diagnose_prior(model, rng=rng) if model.prior is not None else (None, None)
+    if (model.prior is None) != (draw_prior is None):
+        raise ValueError("draw_prior: expected for a learned prior, and for no other")
+    prior_chains, draws = diagnose_prior(model, draw_prior, rng=rng) if draw_prior else (None, None)
     prior = aggregate(z, prior=draws, rng=on_cpu)
     chosen = evenly(len(images), MAX_IMAGES)
     names, num_images = tuple(names[i] for i in chosen.tolist()), len(images)

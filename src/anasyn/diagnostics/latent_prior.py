@@ -1,12 +1,12 @@
 """A learned prior's chains: whether long ones mix, and whether samples are draws from what they draw from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..learning import draw_prior
 from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal
@@ -31,14 +31,21 @@ class PriorChains:
     ess_per_1000_gradients: float  # in the worst coordinate
     step_size: float  # of MALA
     acceptance_rate: float
-    samples: Aggregate  # `draw_prior` against the long chains
+    samples: Aggregate  # against the long chains
 
 
-def diagnose_prior(model: Generator, *, num_draws: int = 500, rng: torch.Generator) -> tuple[PriorChains, Tensor]:
+def diagnose_prior(
+    model: Generator,
+    draw_prior: Callable[[int, torch.Generator], Tensor],
+    *,
+    num_draws: int = 500,
+    rng: torch.Generator,
+) -> tuple[PriorChains, Tensor]:
     """Runs long MALA chains of a learned prior from starts twice as wide as N(0, I), and compares samples with them.
 
     Args:
         model: the generator, whose prior is learned.
+        draw_prior: number, rng → samples of z.
         num_draws: of each of the `NUM_CHAINS` chains.
         rng: on the model's device.
 
@@ -49,8 +56,9 @@ def diagnose_prior(model: Generator, *, num_draws: int = 500, rng: torch.Generat
         InputError: arviz is missing.
         ValueError: the model's prior is not learned.
     """
-    drawn = draw_prior(model, MAX_TESTED, rng=rng)
-    assert model.prior is not None  # or `draw_prior` would have raised
+    if model.prior is None:
+        raise ValueError("model: expected a generator with a LatentPrior, got one with N(0, I)")
+    drawn = draw_prior(MAX_TESTED, rng)
     starts = SPREAD * standard_normal(drawn.new_empty(NUM_CHAINS, 1, model.latent_dim), rng)
     kernel = mcmc.MALA(0.4)
     with frozen(model.prior):

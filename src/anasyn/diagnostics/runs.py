@@ -1,5 +1,7 @@
 """The diagnosis of a run, computed in float32 whatever its precision in learning."""
 
+from functools import partial
+
 from ..data import to_float
 from ..evaluation import evenly
 from ..models import observe
@@ -28,7 +30,9 @@ def diagnose(run: Run) -> tuple[GeneratorDiagnosis | None, DescriptorDiagnosis |
     inference = synthesis = recovery = None
     if method.infer:
         model, z = method.infer(learner)
-        inference = diagnose_generator(model, observe(images), z, tuple(images.names), rng=rng)
+        draw_prior = partial(method.draw_prior, learner) if method.draw_prior else None
+        names = tuple(images.names)
+        inference = diagnose_generator(model, observe(images), z, names, draw_prior=draw_prior, rng=rng)
     if method.synthesise:
         chains = method.synthesise(learner)
         chosen = evenly(len(images), MAX_IMAGES)

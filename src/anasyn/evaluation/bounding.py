@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 
 from .. import mcmc
-from ..learning import draw_prior
 from ..models import Generator, Images, floats, observed
 from ..processor import frozen
 from ..rng import derive, standard_normal
@@ -119,15 +118,15 @@ def warning(found: LowerBound, simulated: Bracket) -> str | None:
     return f"Not to be trusted: {'; '.join(reasons)}." if reasons else None
 
 
-def _prior_of(model: Generator, rng: torch.Generator) -> tuple[float, DrawPrior | None]:
-    """log Z(α) of a learned prior, and draws from it by long chains; 0 and None for N(0, I)."""
+def _prior_normalizer(model: Generator, rng: torch.Generator) -> float:
+    """log Z(α) of a learned prior; 0 for N(0, I)."""
     if model.prior is None:
-        return 0.0, None
+        return 0.0
     like = next(model.parameters())
     draws = standard_normal(like.new_empty(PRIOR_CHAINS, model.latent_dim), rng)
     with frozen(model):
         found = log_normalizer(model.log_prior, standard_gaussian, draws, num_temperatures=PRIOR_TEMPERATURES, rng=rng)
-    return found.value.item(), lambda num, rng: draw_prior(model, num, rng=rng)
+    return found.value.item()
 
 
 def evaluate_likelihood(
@@ -135,6 +134,7 @@ def evaluate_likelihood(
     pixels: Images,
     what: str,
     *,
+    draw_prior: DrawPrior | None = None,
     seed: int,
     seconds: float = SECONDS,
     progress: Progress | None = None,
@@ -145,6 +145,7 @@ def evaluate_likelihood(
         model: the generator; log Z of a learned prior is estimated first.
         pixels: uint8 (n, c, H, W), or what is seen of them.
         what: these images in words, such as ``"held-out images"``.
+        draw_prior: draws from a learned prior; not given for N(0, I).
         seed: determines every random number, but not the plan, which depends on the speed of the machine.
         seconds: a budget of time, from which the numbers of images, peaks and temperatures follow.
         progress: called after every transition.
@@ -155,7 +156,7 @@ def evaluate_likelihood(
     chosen = pixels[evenly(len(pixels), numbers.num_images)].to(device)
     tick = counted(numbers.num_transitions, progress)
     images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
-    normalizer, draw = _prior_of(model, derive(seed, "evaluate prior", device=device))
+    normalizer = _prior_normalizer(model, derive(seed, "evaluate prior", device=device))
     chains, temperatures, peaks = numbers.num_chains, numbers.num_temperatures, numbers.num_peaks
     found = log_likelihood(
         model,
@@ -175,7 +176,7 @@ def evaluate_likelihood(
         num_temperatures=temperatures,
         num_peaks=peaks,
         log_prior_normalizer=normalizer,
-        draw_prior=draw,
+        draw_prior=draw_prior,
         rng=derive(seed, "evaluate bracket", device=device),
         progress=tick,
     )

@@ -146,13 +146,18 @@ def bracket(
         like: images, (n, *event), whose dtype and device are used. If not all of them is seen, the same is seen of the
             simulated ones, in turn.
         num_images: m.
-        draw_prior: exact draws from the prior; N(0, I) if it is not given.
+        draw_prior: number, rng → exact draws from a learned prior; not given for N(0, I).
         progress: called after every transition, of which there are 3 (T − 1) for each `CHAINS_AT_ONCE` chains.
 
     The other arguments are those of `log_likelihood`.
 
+    Raises:
+        ValueError: the prior is learned, and draws from it are not given.
+
     Source: Grosse, Ghahramani and Adams 2015, *Sandwiching the marginal likelihood using bidirectional Monte Carlo*.
     """
+    if model.prior is not None and draw_prior is None:
+        raise ValueError("draw_prior: expected for a learned prior")
     lower, upper, sizes = [], [], []
     seen = observed(like)
     with frozen(model):

@@ -1,6 +1,7 @@
 """The measures of a run, computed in float32 whatever its precision in learning."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,7 +91,13 @@ def evaluate(
     seconds = FAST_SECONDS if fast else SECONDS
     if method.likelihood:
         measures |= evaluate_likelihood(
-            method.likelihood(learner), observe(chosen), which, seed=seed, seconds=seconds, progress=progress
+            method.likelihood(learner),
+            observe(chosen),
+            which,
+            draw_prior=partial(method.draw_prior, learner) if method.draw_prior else None,
+            seed=seed,
+            seconds=seconds,
+            progress=progress,
         )
     elif synthesis:
         index = torch.arange(NUM_CHAINS) * len(images) // NUM_CHAINS  # evenly spaced, or repeated if they are few

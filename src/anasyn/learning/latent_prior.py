@@ -171,20 +171,30 @@ class LatentPriorLearner(LatentLearner):
         gap = f_held_out / num - self.prior(drawn).double().mean()
         self.prior.scale.mul_((SCALE_RATE * gap.clamp(-1, 1)).exp()).clamp_(max=1)
 
+    def draw(self, num: int, rng: Rng) -> Tensor:
+        """Draws from the prior, (num, d), by chains that go on from the z̃_j where these persist.
+
+        New chains do not find all parts of the prior in their shares, in which learning keeps the z̃_j.
+        """
+        chains = self.prior_chains
+        starts = chains.positions if isinstance(chains, mcmc.PersistentChains) else None
+        return draw_prior(self.model, num, starts=starts, rng=rng)
+
     def kept(self) -> dict[str, Tensor]:
         """The metric, and the chains of the prior, which are the same in every process."""
         of_prior = {f"prior.{name}": tensor for name, tensor in self.prior_chains.state_dict().items()}
         return super().kept() | of_prior
 
 
-def draw_prior(model: Generator, num: int, *, num_steps: int = 500, rng: Rng) -> Tensor:
-    """Draws from a generator's learned prior by MALA, (num, d): new chains from N(0, I), one for each draw.
+def draw_prior(model: Generator, num: int, *, starts: Tensor | None = None, num_steps: int = 500, rng: Rng) -> Tensor:
+    """Draws from a generator's learned prior by MALA, (num, d): the ends of as many chains.
 
     The step sizes are adapted for ``num_steps`` transitions and are fixed for as many more.
 
     Args:
         model: the generator.
         num: number of draws.
+        starts: where chains start, (m, d), in turn; None for N(0, I).
         num_steps: transitions before and after the step sizes are fixed.
         rng: on the model's device.
 
@@ -193,8 +203,11 @@ def draw_prior(model: Generator, num: int, *, num_steps: int = 500, rng: Rng) ->
     """
     if model.prior is None:
         raise ValueError("model: expected a generator with a LatentPrior, got one with N(0, I)")
-    starts = standard_normal(next(model.parameters()).new_empty(num, model.latent_dim), rng)
+    if starts is None:
+        z = standard_normal(next(model.parameters()).new_empty(num, model.latent_dim), rng)
+    else:
+        z = starts[torch.arange(num, device=starts.device) % len(starts)]
     with frozen(model.prior):
-        kernel, state = mcmc.warm_up(mcmc.MALA(0.4), model.prior.log_density, starts, num_steps=num_steps, rng=rng)
+        kernel, state = mcmc.warm_up(mcmc.MALA(0.4), model.prior.log_density, z, num_steps=num_steps, rng=rng)
         state, _ = mcmc.run(kernel, model.prior.log_density, state.position, num_steps=num_steps, rng=rng)
     return state.position

@@ -66,10 +66,8 @@ def sample(
     """f(z) at z drawn from the learned prior."""
     import torch
 
-    from ..learning import draw_prior
-
     with torch.no_grad():
-        return torch.cat([learner.model(z) for z in draw_prior(learner.model, num, rng=rng).split(256)])
+        return torch.cat([learner.model(z) for z in learner.draw(num, rng).split(256)])
 
 
 LATENT_PRIOR = Method(
@@ -81,5 +79,6 @@ LATENT_PRIOR = Method(
     sampled="f(z) at z drawn from the learned prior by MALA",
     infer=infer,
     remarks=remarks,
+    draw_prior=lambda learner, num, rng: learner.draw(num, rng),
     likelihood=lambda learner: learner.model,
 )

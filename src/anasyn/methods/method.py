@@ -109,6 +109,7 @@ class Method:
             methods that can learn a model of images given their class.
         weave: learner, number, (height, width), whether they are to be periodic, rng → images (num, c, height, width);
             for methods whose images can have any size.
+        draw_prior: learner, number, rng → z (num, d); for methods whose prior of z is learned.
         likelihood: learner → the generator whose log-likelihood annealed importance sampling bounds.
         remarks: resolved settings, learner → remarks for the user, printed before learning starts.
     """
@@ -126,5 +127,6 @@ class Method:
     restore: "Callable[[Any, Observed, int, torch.Generator], Restored] | None" = None
     classes: Callable[[Any], Classes | None] | None = None
     weave: "Callable[[Any, int, tuple[int, int], bool, torch.Generator], Tensor] | None" = None
+    draw_prior: "Callable[[Any, int, torch.Generator], Tensor] | None" = None
     likelihood: "Callable[[Any], Generator] | None" = None
     remarks: Callable[[Any, Any], tuple[str, ...]] = lambda settings, learner: ()
