@@ -6,9 +6,8 @@ from .. import mcmc
 from ..models import Generator, Images, observed
 from ..processor import frozen
 from ..rng import Rng
-from .metric import metric_of
 
-__all__ = ["infer", "posterior_stability"]
+__all__ = ["infer"]
 
 
 def infer(
@@ -47,15 +46,3 @@ def infer(
             given=(images,),
         )
     return state.position, step_size, info
-
-
-def posterior_stability(
-    model: Generator, kernel: mcmc.Kernel, chains: mcmc.WarmChains, index: Tensor, images: Images, rng: Rng
-) -> mcmc.Stability:
-    """λ_max of each image's posterior at its chain's z, and the limit of the kernel's stable step sizes."""
-    if metric := metric_of(kernel):
-        metric.set_factor(model)
-    with frozen(model):
-        return mcmc.stability(
-            lambda z: model.log_joint(z, images), chains.positions[index], kernel.preconditioner, rng=rng
-        )

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from .. import mcmc, ranks
 from ..models import DataSet, Generator, Images, observed
+from ..processor import frozen
 from ..rng import Rng, rows_of
 from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
-from .inference import infer, posterior_stability
+from .inference import infer
 from .metric import kept_metric, metric_of
 from .noise import LearnedNoise
 from .principal import start_at_principal_scores
@@ -147,4 +148,8 @@ class LatentLearner:
 
     def stability(self, index: Tensor, images: Images, *, rng: Rng) -> mcmc.Stability:
         """λ_max of each image's posterior at its current z, and the limit of stable step sizes."""
-        return posterior_stability(self.model, self.kernel, self.chains, index, images, rng)
+        if self.metric:
+            self.metric.set_factor(self.model)
+        z, preconditioner = self.chains.positions[index], self.kernel.preconditioner
+        with frozen(self.model):
+            return mcmc.stability(lambda z: self.model.log_joint(z, images), z, preconditioner, rng=rng)

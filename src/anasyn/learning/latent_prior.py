@@ -171,7 +171,7 @@ class LatentPriorLearner(LatentLearner):
         gap = f_held_out / num - self.prior(drawn).double().mean()
         self.prior.scale.mul_((SCALE_RATE * gap.clamp(-1, 1)).exp()).clamp_(max=1)
 
-    def draw(self, num: int, rng: Rng) -> Tensor:
+    def draw(self, num: int, rng: torch.Generator) -> Tensor:
         """Draws from the prior, (num, d), by chains that go on from the z̃_j where these persist.
 
         New chains do not find all parts of the prior in their shares, in which learning keeps the z̃_j.
@@ -186,7 +186,9 @@ class LatentPriorLearner(LatentLearner):
         return super().kept() | of_prior
 
 
-def draw_prior(model: Generator, num: int, *, starts: Tensor | None = None, num_steps: int = 500, rng: Rng) -> Tensor:
+def draw_prior(
+    model: Generator, num: int, *, starts: Tensor | None = None, num_steps: int = 500, rng: torch.Generator
+) -> Tensor:
     """Draws from a generator's learned prior by MALA, (num, d): the ends of as many chains.
 
     The step sizes are adapted for ``num_steps`` transitions and are fixed for as many more.
@@ -194,7 +196,7 @@ def draw_prior(model: Generator, num: int, *, starts: Tensor | None = None, num_
     Args:
         model: the generator.
         num: number of draws.
-        starts: where chains start, (m, d), in turn; None for N(0, I).
+        starts: where chains start, (m, d), each as often as the others, in random order; None for N(0, I).
         num_steps: transitions before and after the step sizes are fixed.
         rng: on the model's device.
 
@@ -206,7 +208,8 @@ def draw_prior(model: Generator, num: int, *, starts: Tensor | None = None, num_
     if starts is None:
         z = standard_normal(next(model.parameters()).new_empty(num, model.latent_dim), rng)
     else:
-        z = starts[torch.arange(num, device=starts.device) % len(starts)]
+        order = torch.randperm(len(starts), generator=rng, device=starts.device)
+        z = starts[order[torch.arange(num, device=starts.device) % len(starts)]]
     with frozen(model.prior):
         kernel, state = mcmc.warm_up(mcmc.MALA(0.4), model.prior.log_density, z, num_steps=num_steps, rng=rng)
         state, _ = mcmc.run(kernel, model.prior.log_density, state.position, num_steps=num_steps, rng=rng)
