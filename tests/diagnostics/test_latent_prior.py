@@ -45,8 +45,8 @@ def diagnosed(model: Generator, num_steps: int = 500) -> tuple[PriorChains, Tens
     return diagnose_prior(model, partial(drawn, model, num_steps=num_steps), rng=rng())
 
 
-def check_sound() -> None:
-    found, pool = diagnosed(generator(Narrow()))
+def check_sound(num_steps: int = 500) -> None:
+    found, pool = diagnosed(generator(Narrow()), num_steps)
     assert found.r_hat < 1.05
     assert found.ess_per_1000_gradients > 50
     assert 0.45 < found.acceptance_rate < 0.7
@@ -65,6 +65,8 @@ def test_samples_that_are_no_draws_are_told(num_steps):
     verdict, reason = latent_prior.judge_prior(found)
     assert verdict.startswith("samples are not draws from the learned prior")
     assert "R-hat 1.0" in reason
+    with pytest.raises(AssertionError):
+        check_sound(num_steps)
 
 
 def test_chains_that_do_not_mix_are_told():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from anasyn import LatentPriorLearner, mcmc
-from anasyn.evaluation import bounding
+from anasyn.evaluation import bounding, likelihood
 from anasyn.learning import LearnedNoise, draw_prior
 from anasyn.models import Generator, LatentPrior
 from anasyn.rng import derive, standard_normal
@@ -156,6 +156,13 @@ def check_evaluated_likelihood() -> None:
 
 def test_the_likelihood_with_a_learned_prior():
     check_evaluated_likelihood()
+
+
+def test_a_bracket_needs_draws_from_a_learned_prior():
+    model = linear(W3, C3, SIGMA, LatentPrior(Quadratic(A2, B2)))
+    few = {"num_images": 2, "num_chains": 2, "num_temperatures": 4, "num_peaks": 1}
+    with pytest.raises(ValueError, match="draw_prior: expected for a learned prior"):
+        likelihood.bracket(model, normal(2, 3), **few, rng=rng())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A generator's inference with its learned weights: mixing, stability, modes, and whether z fits its prior."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from .. import mcmc
 from ..evaluation import evenly
 from ..evaluation.inference import scores
+from ..evaluation.likelihood import DrawPrior
 from ..models import Generator, Images, floats, observed
 from ..processor import frozen
 from ..rng import standard_normal
@@ -82,7 +82,7 @@ def diagnose_generator(
     z: Tensor,
     names: tuple[str, ...],
     *,
-    draw_prior: Callable[[int, torch.Generator], Tensor] | None = None,
+    draw_prior: DrawPrior | None = None,
     num_warm_up: int = 60,
     num_draws: int = 200,
     rng: torch.Generator,

@@ -1,12 +1,12 @@
 """A learned prior's chains: whether long ones mix, and whether samples are draws from what they draw from."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .. import mcmc
+from ..evaluation.likelihood import DrawPrior
 from ..models import Generator
 from ..processor import frozen
 from ..rng import standard_normal
@@ -36,7 +36,7 @@ class PriorChains:
 
 def diagnose_prior(
     model: Generator,
-    draw_prior: Callable[[int, torch.Generator], Tensor],
+    draw_prior: DrawPrior,
     *,
     num_draws: int = 500,
     rng: torch.Generator,
