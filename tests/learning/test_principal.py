@@ -46,6 +46,13 @@ def test_scores_are_those_of_a_singular_value_decomposition():
     torch.testing.assert_close(scores.abs(), left[:, :4].abs() * 30**0.5, rtol=1e-4, atol=1e-4)
 
 
+def test_components_need_not_be_where_the_images_are() -> None:
+    """As on a GPU, to which a process moves its images and not the whole data set: here to a device without values."""
+    components = tuple(each.to("meta") for each in principal_components(CATS, 3))
+    assert [z.shape for z in scores_on(OTHERS, components)] == [(6, 3)]
+    assert all(z.is_meta for z in scores_on(OTHERS, components))
+
+
 def check_masked_scores() -> None:
     """Each image's are the least squares fit, with a ridge of 0.1, to what is seen of it: some share a mask."""
     rng = torch.Generator().manual_seed(2)

@@ -112,14 +112,14 @@ def features(network: nn.Module, images: Tensor) -> Tensor:
     """The features of images, (n, k), on the CPU; `BATCH_SIZE` images are computed at once.
 
     Args:
-        network: maps images, (n, c, H, W) in [−1, 1], to (n, k).
+        network: on the CPU; maps images, (n, c, H, W) in [−1, 1], to (n, k).
         images: (n, c, H, W), uint8 or float in [−1, 1], n ≥ 1.
 
     Raises:
         ValueError: the output is no matrix of finite numbers with a row for each image.
     """
     with torch.no_grad():
-        found = torch.cat([network(as_float(batch)).cpu() for batch in chunks(images, BATCH_SIZE)])
+        found = torch.cat([network(as_float(batch.cpu())).cpu() for batch in chunks(images, BATCH_SIZE)])
     if found.dim() != 2 or len(found) != len(images):
         raise ValueError(f"features: expected outputs of shape ({len(images)}, k), got {tuple(found.shape)}")
     if not found.isfinite().all():

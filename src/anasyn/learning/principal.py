@@ -85,8 +85,9 @@ def _reduced_sums(images: DataSet) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _centred(images: DataSet, mean: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Of each chunk, x − x̄, 0 where it is hidden, and where it is seen, None for everywhere."""
+    """Of each chunk, x − x̄, 0 where it is hidden, and where it is seen, None for everywhere; on the device of x̄."""
     for x, seen in map(_reduced, _chunks(images)):
+        x, seen = x.to(mean.device), None if seen is None else seen.to(mean.device)
         yield x - mean if seen is None else (x - mean) * seen, seen
 
 
