@@ -6,26 +6,17 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Conv", "Convolution", "can_replace", "has_hooks"]
+from .plain import Conv, is_plain
 
-Conv = nn.Conv2d | nn.ConvTranspose2d
+__all__ = ["Convolution", "can_replace"]
+
 mkldnn = torch.ops.mkldnn  # oneDNN's former name
 LANES = 16  # numbers in a vector register, part of which fewer channels would leave empty
 
 
 def can_replace(layer: nn.Module, dtypes: Sequence[torch.dtype]) -> TypeGuard[Conv]:
-    """Whether `Convolution` can replace the layer: only of the exact class, since a subclass may compute anything."""
-    if type(layer) is not nn.Conv2d and type(layer) is not nn.ConvTranspose2d:
-        return False
-    padded_by_number = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    plain = padded_by_number and layer.groups == 1 and layer.dilation == (1, 1) and "forward" not in vars(layer)
-    return plain and layer.weight.device.type == "cpu" and layer.weight.dtype in dtypes
-
-
-def has_hooks(layer: nn.Module) -> bool:
-    """Whether calling the layer runs hooks, its own or those of all modules."""
-    own = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return any(own) or nn.modules.module._has_any_global_hook()
+    """Whether `Convolution` can replace the layer."""
+    return is_plain(layer) and layer.weight.device.type == "cpu" and layer.weight.dtype in dtypes
 
 
 class Convolution:
@@ -67,14 +58,10 @@ class Convolution:
         sides = [least + more for least, more in zip(self.least_sides(x), self.layer.output_padding, strict=True)]
         return self.up(x, sides, self.bias, self.slope)
 
-    def backward(self, gradient: Tensor, sides: Sequence[int], y: Tensor | None) -> Tensor:
-        """The gradient with respect to x, of height and width ``sides``, given that of the output y.
-
-        The given gradient is overwritten. Only a LeakyReLU needs y itself.
-        """
-        if self.slope is not None:
-            torch.ops.aten.leaky_relu_backward.grad_input(gradient, y, self.slope, True, grad_input=gradient)
-        return self.up(gradient, sides) if self.is_down else self.down(gradient)
+    def backward(self, gradient: Tensor, x: Tensor, slope: float | None) -> Tensor:
+        """The gradient with respect to x, given that of w ∗ x + b; or to v, if x = LeakyReLU(v) with a slope."""
+        gradient = self.up(gradient, x.shape[2:]) if self.is_down else self.down(gradient)
+        return gradient if slope is None else leaky_gradient(gradient, x, slope)
 
     def down(self, x: Tensor, bias: Tensor | None = None, slope: float | None = None) -> Tensor:
         w = self.weights("down", x, mkldnn._reorder_convolution_weight, self.w, self.padding, self.stride)
@@ -103,6 +90,11 @@ class Convolution:
     def least_sides(self, x: Tensor) -> list[int]:
         """The height and width that `up` computes from x without output padding."""
         return [(x.shape[2 + i] - 1) * self.stride[i] - 2 * self.padding[i] + self.kernel[i] for i in (0, 1)]
+
+
+def leaky_gradient(gradient: Tensor, y: Tensor, slope: float) -> Tensor:
+    """The gradient with respect to v, given that of y = LeakyReLU(v), which is overwritten."""
+    return torch.ops.aten.leaky_relu_backward.grad_input(gradient, y, slope, True, grad_input=gradient)
 
 
 def convolved(

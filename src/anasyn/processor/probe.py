@@ -1,17 +1,20 @@
-"""Whether this PyTorch has the private operators that `onednn` uses, tested once by computing with them."""
+"""Whether convolutions can be accelerated here, tested once by computing some: by oneDNN's operators, or by Triton."""
 
 import logging
+import os
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from . import onednn
-from .onednn import Convolution, has_hooks
+from .onednn import Convolution
+from .plain import has_hooks
 
-__all__ = ["dtypes"]
+__all__ = ["dtypes", "has_triton"]
 
 log = logging.getLogger(__name__)
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # relative to the largest absolute value
@@ -38,6 +41,31 @@ def probed() -> tuple[torch.dtype, ...]:
         "; ".join(wrong),
     )
     return ()
+
+
+def has_triton() -> bool:
+    """Whether Triton computes convolutions on this GPU; not with the environment variable ``ANASYN_TRITON=off``."""
+    return os.environ.get("ANASYN_TRITON") != "off" and triton_works()
+
+
+@cache
+def triton_works() -> bool:
+    """Whether Triton computes a small convolution on this GPU; if it is there and does not, a warning says why."""
+    if find_spec("triton") is None or torch.cuda.get_device_capability() < (8, 0):  # which bfloat16 needs
+        return False
+    try:
+        from . import gpu
+
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cuda", enabled=False):
+            layer = skip_init(nn.Conv2d, 16, 16, 1, bias=False, device="cuda")
+            layer.weight.fill_(0.5)
+            x = torch.ones(1, 16, 4, 4, device="cuda")
+            wrong = "" if gpu.Convolution(layer, None, torch.bfloat16).forward(x).eq(8).all() else "a wrong result"
+    except Exception as error:  # of Triton, of the compilers it calls, or of the driver
+        wrong = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if wrong:
+        log.warning("convolutions are not accelerated, because Triton does not work on this GPU: %s", wrong)
+    return not wrong
 
 
 def agrees(dtype: torch.dtype) -> bool:
@@ -71,13 +99,11 @@ def pairs(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
             for parameter in layer.parameters():
                 parameter.copy_(normal(*parameter.shape))
         for slope in (None, 0.2):
-            x = normal(2, layer.in_channels, 5, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+            v = normal(2, layer.in_channels, 5, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+            x = v if slope is None else nn.functional.leaky_relu(v, slope)
             theirs = layer(x)
             gradient = normal(*theirs.shape).contiguous(memory_format=torch.channels_last)
+            (by_v,) = torch.autograd.grad(theirs, v, gradient)
             convolution = Convolution(layer, slope, dtype)
-            ours = convolution.forward(x.detach())
-            yield ours, theirs if slope is None else nn.functional.leaky_relu(theirs, slope)
-            # The slope is chosen by the sign of our output for both: rounding may change the sign of theirs.
-            by_theirs = gradient if slope is None else torch.where(ours > 0, gradient, slope * gradient)
-            (by_x,) = torch.autograd.grad(theirs, x, by_theirs)
-            yield convolution.backward(gradient.clone(), x.shape[2:], ours), by_x
+            yield convolution.forward(x.detach()), theirs if slope is None else nn.functional.leaky_relu(theirs, slope)
+            yield convolution.backward(gradient, x.detach(), slope), by_v
