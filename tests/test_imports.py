@@ -15,16 +15,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # log-density ← mcmc, models ← learning ← methods, recipes ← run ← evaluation ← diagnostics ← report ← cli.
 # Errors, rng, ranks, memory, data and the processor stand beside; mcmc and models do not know each other.
-BESIDE = {"errors", "rng", "ranks", "memory", "data"}
+BESIDE = {"errors", "rng", "ranks", "memory", "data", "fusion"}
 LEARNING = BESIDE | {"mcmc", "models", "processor"}
 MAY_IMPORT = {
     "errors": set(),
-    "rng": set(),
+    "fusion": set(),
+    "rng": {"fusion"},
     "ranks": set(),
     "memory": set(),
     "data": {"errors", "rng", "progress"},  # progress knows what is learned by its type alone
     "processor": set(),
-    "mcmc": BESIDE,
+    "mcmc": BESIDE | {"processor"},
     "models": BESIDE,
     "learning": LEARNING,
     "methods": LEARNING | {"learning"},

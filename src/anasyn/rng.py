@@ -7,6 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .fusion import fused
+
 __all__ = ["Rng", "Streams", "derive", "repeated", "rows_of", "standard_normal", "streams", "uniform", "unrelated"]
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # SplitMix64's increment
@@ -47,11 +49,10 @@ class Streams:
         """One for each row."""
         return [torch.Generator().manual_seed(key % 2**64) for key in self.keys.tolist()]
 
-    def bits(self, num: int) -> Tensor:
-        """The next draw of every row: random int32 numbers (n, 2k), 2k ≥ ``num``."""
+    def states(self) -> Tensor:
+        """Where every row's next draw begins, (n, 1)."""
         self.calls += 1
-        states = _mixed(self.keys + self.calls)
-        return _mixed(states[:, None] + GOLDEN * _places((num + 1) // 2, self.keys)).view(torch.int32)
+        return _mixed(self.keys + self.calls)[:, None]
 
 
 Rng = torch.Generator | Streams
@@ -115,19 +116,31 @@ def uniform(like: Tensor, rng: Rng) -> Tensor:
 
 
 def counted_normal(like: Tensor, rng: Streams) -> Tensor:
-    """The next draw of every row as normal numbers, (n, k), of the dtype of ``like``: by Box and Muller's method."""
+    """The next draw of every row as normal numbers, (n, k), of the dtype of ``like``."""
     num = math.prod(like.shape[1:])
-    first, second = rng.bits(num + num % 2).to(like.dtype).chunk(2, 1)
-    radius = (first * 2**-32 + (0.5 + 2**-33)).log_().mul_(-2).sqrt_()
-    angle = second * (math.pi * 2**-31)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :num].contiguous()
+    return _normal(rng.states(), GOLDEN * _places((num + 1) // 2, rng.keys), like.dtype)[:, :num].contiguous()
 
 
 def counted_uniform(like: Tensor, rng: Streams) -> Tensor:
     """The next draw of every row as numbers uniform over [0, 1), of the shape and dtype of ``like``."""
     num = math.prod(like.shape[1:])
-    numbers = (rng.bits(num)[:, :num] >> 8).bitwise_and_(2**24 - 1)
-    return (numbers.to(like.dtype) * 2**-24).view(like.shape)
+    return _uniform(rng.states(), GOLDEN * _places(num, rng.keys), like.dtype).view(like.shape)
+
+
+@fused
+def _normal(states: Tensor, places: Tensor, dtype: torch.dtype) -> Tensor:
+    """Normal numbers, two for each state and place, by Box and Muller's method from halves of 64 bits."""
+    bits = _mixed(states + places)
+    first, second = (bits >> 33 & 2**31 - 1).to(dtype), (bits << 32 >> 32).to(dtype)  # 31 bits; 32 with a sign
+    radius = (((first + 0.5) * 2**-31).log() * -2).sqrt()  # of numbers in (0, 1], when they are rounded, too
+    angle = second * (math.pi * 2**-31)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+
+
+@fused
+def _uniform(states: Tensor, places: Tensor, dtype: torch.dtype) -> Tensor:
+    """A number uniform over [0, 1) for each state and place."""
+    return ((_mixed(states + places) >> 40).bitwise_and(2**24 - 1)).to(dtype) * 2**-24
 
 
 def _require_rows(like: Tensor, rng: Streams) -> Tensor:
@@ -145,7 +158,7 @@ def _places(num: int, like: Tensor) -> Tensor:
 
 
 def _mixed(state: Tensor) -> Tensor:
-    """SplitMix64's output function, on a copy; masks make its shifts logical ones."""
+    """SplitMix64's output function; masks make its shifts logical ones."""
     for shift, factor in MIXING:
-        state = (state >> shift).bitwise_and_(2 ** (64 - shift) - 1).bitwise_xor_(state).mul_(factor)
-    return (state >> 31).bitwise_and_(2**33 - 1).bitwise_xor_(state)
+        state = ((state >> shift & 2 ** (64 - shift) - 1) ^ state) * factor
+    return (state >> 31 & 2**33 - 1) ^ state

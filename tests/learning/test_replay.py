@@ -56,7 +56,7 @@ class Recorder:
 
     def __call__(self, function: Callable[[], tuple[mcmc.State, mcmc.Info]]):
         self.made += 1
-        recording = make_fx(function)()
+        recording = torch.no_grad()(make_fx(function)())  # which has all that was done for gradients
         results = recording()
 
         def repeat() -> None:
@@ -161,17 +161,17 @@ def call(number: int, kernel: mcmc.Kernel, model: Conditional, replayed: mcmc.Re
     rng, of_rows = torch.Generator(device).manual_seed(number), streams(0, "x", 0, torch.arange(3, device=device))
     of_rows = rows_of(of_rows, torch.randperm(3, generator=rng, device=device))
     for _ in range(number):
-        of_rows.bits(1)
+        of_rows.states()
     like = torch.empty(3, 3, 8, 8, device=device).contiguous(memory_format=torch.channels_last)
     start, images = standard_normal(like, rng), standard_normal(like, rng)
     kernel = kernel.with_step_size(0.01 * (1 + torch.rand(3, generator=rng, device=device)))
-    with frozen(model):
-        if replayed:
-            results = replayed(kernel, model.log_conditional, start, num_steps=3, rng=of_rows, given=(images,))
-        else:
-            density = partial(model.log_conditional, x=images)
+    if replayed:
+        results = replayed(kernel, model.log_conditional, start, num_steps=3, rng=of_rows, given=(images,))
+    else:
+        density = partial(model.log_conditional, x=images)
+        with frozen(model):
             results = mcmc.run(kernel, density, start, num_steps=3, rng=of_rows)
-    return [*chain(*results), of_rows.bits(1)]
+    return [*chain(*results), of_rows.states()]
 
 
 def check_calls(kernel: mcmc.Kernel, precision: str, recorder: Recorder) -> None:
@@ -244,11 +244,11 @@ def test_other_calls_are_those_of_run(recorder: Recorder) -> None:
     assert recorder.made == 1
 
 
-def test_graphs_are_captured_on_gpus_alone_and_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not replay.can_capture(torch.device("cuda", 1))
-    monkeypatch.setenv("ANASYN_GRAPHS", "on")
+def test_graphs_are_captured_on_gpus_alone_and_unless_they_are_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert replay.can_capture(torch.device("cuda", 1))
     assert not replay.can_capture(torch.device("cpu"))
+    monkeypatch.setenv("ANASYN_GRAPHS", "off")
+    assert not replay.can_capture(torch.device("cuda", 1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

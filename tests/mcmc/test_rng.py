@@ -115,6 +115,20 @@ def test_a_row_s_numbers_do_not_depend_on_the_other_rows(draws):
         assert torch.equal(draw(like[:3], rows_of(by_rows(), chosen)), draw(like[:3], streams(0, "x", 0, chosen)))
 
 
+def test_numbers_are_finite_whatever_the_bits(monkeypatch):
+    """Among 10⁹ numbers, an iteration's on a GPU, some have the least or the largest of all bits."""
+    extremes = torch.tensor([-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1])
+    bits = (extremes[:, None] * 2**32 + (extremes & 2**32 - 1)).flatten()
+    monkeypatch.setattr("anasyn.rng._mixed", lambda state: bits.expand(len(state), -1))
+    for dtype in (torch.float32, torch.float64):
+        normal = counted_normal(torch.empty(3, 72, dtype=dtype), by_rows(rows=3))
+        assert normal.abs().max() < 7
+        assert normal.unique().numel() > 12
+        flat = counted_uniform(torch.empty(3, 36, dtype=dtype), by_rows(rows=3))
+        assert flat.min() >= 0
+        assert flat.max() < 1
+
+
 def test_each_part_of_a_stream_s_key_makes_another_stream():
     keys = [(s, p, i) for s in (0, 1, 11) for p in ("order", "chains") for i in (0, 1, 11)]
     heads = [tuple(by_rows(*key).keys.tolist()) for key in keys]

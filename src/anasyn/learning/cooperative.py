@@ -96,18 +96,16 @@ class CooperativeLearner:
 
         # Revision: Ỹ_i ← l_d transitions under p(Y; θ_t), from Ŷ_i
         step_size = self.chains.step_sizes[index]
-        with frozen(descriptor):
-            kernel = self.kernel.with_step_size(step_size)
-            state, info = self.run(kernel, descriptor.log_density, proposed, num_steps=self.num_steps, rng=rng)
+        kernel = self.kernel.with_step_size(step_size)
+        state, info = self.run(kernel, descriptor.log_density, proposed, num_steps=self.num_steps, rng=rng)
         revised = state.position
 
         # Recall: z̃_i ← l_g transitions under p(z | Ỹ_i; W_t), from ẑ_i
         recall_step_size = self.chains.recall_step_sizes[index]
-        with frozen(generator):
-            kernel = self.recall_kernel.with_step_size(recall_step_size)
-            recalled, recall_info = self.run(
-                kernel, generator.log_joint, z, num_steps=self.recall_steps, rng=rng, given=(revised,)
-            )
+        kernel = self.recall_kernel.with_step_size(recall_step_size)
+        recalled, recall_info = self.run(
+            kernel, generator.log_joint, z, num_steps=self.recall_steps, rng=rng, given=(revised,)
+        )
 
         # Learning: θ by (1/n) Σ_i f(Y_i) − (1/n) Σ_i f(Ỹ_i)                                                      (17)
         observed = descriptor.observe(images, self.data_noise, rng)

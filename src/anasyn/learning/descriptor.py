@@ -81,14 +81,13 @@ class DescriptorLearner:
         # Sampling step: for each i, l transitions of Ỹ_i under p(Y; θ_t)                                       (16)
         chain, begin_at, of_chains = self._chains_of(index, images, rng)
         step_size = self.chains.step_sizes[chain]
-        with frozen(self.model):
-            state, info = self.run(
-                self.kernel.with_step_size(step_size),
-                self.model.log_density,
-                self.chains.start(chain, begin_at, of_chains),
-                num_steps=self.num_steps,
-                rng=of_chains,
-            )
+        state, info = self.run(
+            self.kernel.with_step_size(step_size),
+            self.model.log_density,
+            self.chains.start(chain, begin_at, of_chains),
+            num_steps=self.num_steps,
+            rng=of_chains,
+        )
         synthesized = state.position
 
         # Learning step: the gradient of (1/n) Σ_i f(Y_i) − (1/ñ) Σ_i f(Ỹ_i)                                    (17)

@@ -4,7 +4,6 @@ from torch import Tensor
 
 from .. import mcmc
 from ..models import Generator, Images, observed
-from ..processor import frozen
 from ..rng import Rng
 
 __all__ = ["infer"]
@@ -36,13 +35,12 @@ def infer(
         z at the end, (b, d); the step sizes, (b,); and what the chains did.
     """
     step_size = chains.step_sizes[index]
-    with frozen(model):
-        state, info = run(
-            kernel.with_step_size(step_size),
-            model.log_joint,
-            chains.start(index, observed(images).values, rng),
-            num_steps=num_steps,
-            rng=rng,
-            given=(images,),
-        )
+    state, info = run(
+        kernel.with_step_size(step_size),
+        model.log_joint,
+        chains.start(index, observed(images).values, rng),
+        num_steps=num_steps,
+        rng=rng,
+        given=(images,),
+    )
     return state.position, step_size, info

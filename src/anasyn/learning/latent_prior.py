@@ -117,14 +117,13 @@ class LatentPriorLearner(LatentLearner):
             unrelated(rng, self.num_prior_chains),
         )
         prior_step_size = self.prior_chains.step_sizes[chain]
-        with frozen(self.prior):
-            state, prior_info = self.run(
-                self.prior_kernel.with_step_size(prior_step_size),
-                self.prior.log_density,
-                self.prior_chains.start(chain, z.new_empty(len(chain), self.model.latent_dim), of_prior),
-                num_steps=self.prior_steps,
-                rng=of_prior,
-            )
+        state, prior_info = self.run(
+            self.prior_kernel.with_step_size(prior_step_size),
+            self.prior.log_density,
+            self.prior_chains.start(chain, z.new_empty(len(chain), self.model.latent_dim), of_prior),
+            num_steps=self.prior_steps,
+            rng=of_prior,
+        )
         drawn = state.position
 
         # Learning step: W by (1/n) Σ_i log p(Y_i | z_i; W), α by (1/n) Σ_i f_α(z_i) − (1/m) Σ_j f_α(z̃_j)

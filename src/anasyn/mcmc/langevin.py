@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from ..fusion import fused
 from ..rng import Rng, standard_normal, uniform
 from .kernel import Info, LogDensity, Preconditioner, State, color_transposed, evaluate, inner, per_chain
 
@@ -101,13 +102,26 @@ def propose(
         drift = (0.5 * delta**2) * preconditioner.color_transposed(gradient)
         proposed = position + preconditioner.color(drift + (math.sqrt(temperature) * delta) * noise)
     else:
-        proposed = position + (0.5 * delta**2) * gradient + (math.sqrt(temperature) * delta) * noise
+        proposed = moved(position, gradient, noise, delta, temperature)
     new_value, new_gradient = evaluate(log_density, proposed)
-    s, r = color_transposed(preconditioner, gradient + new_gradient), step_size / (2 * math.sqrt(temperature))
-    log_alpha = (new_value - value) / temperature - r * inner(s, noise + per_chain(0.5 * r, s) * s)
+    s = color_transposed(preconditioner, gradient + new_gradient)
+    log_alpha = log_ratio(value, new_value, s, noise, step_size / (2 * math.sqrt(temperature)), temperature)
     return State(proposed, new_value, new_gradient, step_size), log_alpha
 
 
+@fused
+def moved(position: Tensor, gradient: Tensor, noise: Tensor, delta: Tensor, temperature: float) -> Tensor:
+    """y = x + (δ²/2) g(x) + √T δ u."""
+    return position + (0.5 * delta**2) * gradient + (math.sqrt(temperature) * delta) * noise
+
+
+@fused
+def log_ratio(value: Tensor, new_value: Tensor, s: Tensor, noise: Tensor, r: Tensor, temperature: float) -> Tensor:
+    """log α = [log p(y) − log p(x)] / T − r s·(u + (r/2) s), (n,)."""
+    return (new_value - value) / temperature - r * inner(s, noise + per_chain(0.5 * r, s) * s)
+
+
+@fused
 def acceptance_rate(log_alpha: Tensor) -> Tensor:
     """min(1, α), and 0 where α is NaN: such a proposal is never accepted."""
     return torch.where(log_alpha < 0, log_alpha.exp(), (log_alpha >= 0).to(log_alpha.dtype))

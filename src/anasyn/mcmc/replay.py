@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..fusion import fusing
+from ..processor import frozen, has_triton
 from ..rng import Rng, Streams
 from .kernel import Info, Kernel, State, run
 
@@ -19,17 +21,18 @@ Repeat = Callable[[], object]
 
 
 class Replayed:
-    """`run` under log-densities of a model whose weights are updated in place from one call to the next.
+    """`run` under log-densities of a model that is `frozen` meanwhile, and updated in place from one call to the next.
 
     The kernels of a small network's transition take a GPU less time than a CPU takes to launch them. So all transitions
     of a call are captured as one CUDA graph, and later calls with arguments of the same shapes launch it as a whole. A
     graph reads its arguments at fixed addresses, to which each call copies its own: positions, step sizes, the keys of
     random numbers, and what the log-density is given. It reads the model's tensors where they are; if one has moved,
-    everything is captured anew.
+    everything is captured anew. It is not to be called where the model is frozen already: what has been computed of the
+    weights there would not be captured.
 
     It is `run` itself, and captures nothing,
 
-    - on other devices than GPUs, or unless the environment variable ``ANASYN_GRAPHS`` is ``on``: no GPU has run it yet;
+    - on other devices than GPUs, or if the environment variable ``ANASYN_GRAPHS`` is ``off``;
     - if ``rng`` is one source for all chains, or the log-density is given something that is not a tensor.
 
     Args:
@@ -62,7 +65,8 @@ class Replayed:
         """
         tensors = all(isinstance(each, Tensor) for each in given)
         if not (can_capture(position.device) and isinstance(rng, Streams) and tensors):
-            return run(kernel, lambda x: log_density(x, *given), position, num_steps=num_steps, rng=rng)
+            with frozen(self.model):
+                return run(kernel, lambda x: log_density(x, *given), position, num_steps=num_steps, rng=rng)
         addresses = [tensor.data_ptr() for tensor in chain(self.model.parameters(), self.model.buffers())]
         if addresses != self.addresses:
             self.addresses, self.graphs = addresses, {}
@@ -71,7 +75,7 @@ class Replayed:
         layouts = tuple((each.shape, each.stride(), each.dtype) for each in arguments)
         key = (kernel.with_step_size(1.0), log_density, num_steps, layouts)
         if key not in self.graphs:
-            self.graphs[key] = Graph(kernel, log_density, num_steps, arguments)
+            self.graphs[key] = Graph(self.model, kernel, log_density, num_steps, arguments)
         graph = self.graphs[key]
         state, info = graph(arguments)
         rng.calls += graph.draws
@@ -82,12 +86,17 @@ class Graph:
     """Captured transitions, with the tensors that they read and those that they write.
 
     Args:
-        kernel, log_density, num_steps: of the transitions.
+        model, kernel, log_density, num_steps: of the transitions.
         arguments: positions, step sizes, keys, and what the log-density is given.
     """
 
     def __init__(
-        self, kernel: Kernel, log_density: Callable[..., Tensor], num_steps: int, arguments: tuple[Tensor, ...]
+        self,
+        model: nn.Module,
+        kernel: Kernel,
+        log_density: Callable[..., Tensor],
+        num_steps: int,
+        arguments: tuple[Tensor, ...],
     ):
         self.arguments = [each.clone() for each in arguments]
         self.draws = 0  # of each row's random numbers
@@ -96,7 +105,8 @@ class Graph:
         def transitions() -> tuple[State, Info]:
             rng = Streams(keys, other=0)  # which is the key of rows that no transition has
             fixed = kernel.with_step_size(step_size)
-            results = run(fixed, lambda x: log_density(x, *given), position, num_steps=num_steps, rng=rng)
+            with frozen(model):  # whatever it computes of the weights is captured, too
+                results = run(fixed, lambda x: log_density(x, *given), position, num_steps=num_steps, rng=rng)
             self.draws = rng.calls
             return results
 
@@ -113,7 +123,7 @@ class Graph:
 
 def can_capture(device: torch.device) -> bool:
     """Whether transitions on this device are to be captured."""
-    return device.type == "cuda" and os.environ.get("ANASYN_GRAPHS") == "on"
+    return device.type == "cuda" and os.environ.get("ANASYN_GRAPHS") != "off"
 
 
 def capture(function: Callable[[], Results]) -> tuple[Repeat, Results]:
@@ -124,15 +134,15 @@ def capture(function: Callable[[], Results]) -> tuple[Repeat, Results]:
     """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        function()  # libraries choose their algorithms and allocate their workspaces at a first call
+    with torch.cuda.stream(stream), fusing(has_triton()):
+        function()  # kernels are compiled, and libraries choose theirs and allocate their workspaces, at a first call
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     try:
         # Only this thread is watched: that of NCCL may ask the driver anything meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"), fusing(has_triton()):
             results = function()
     except RuntimeError as error:
-        error.add_note("The chains' transitions cannot be captured as a CUDA graph; do without ANASYN_GRAPHS=on.")
+        error.add_note("The chains' transitions cannot be captured as a CUDA graph; ANASYN_GRAPHS=off does without.")
         raise
     return graph.replay, results
