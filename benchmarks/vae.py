@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from anasyn.data import ImageSet
+    from anasyn.evaluation.likelihood import DrawPrior
     from anasyn.methods.latent import LatentSettings
     from anasyn.models import Generator, Images
 
@@ -141,12 +143,18 @@ def learn(
     learner.model.precision = "float32"
     rng = derive(seed, "benchmark samples")
     samples = torch.cat([method.sample(learner, 64, lambda: images, rng) for _ in range(NUM_SAMPLES // 64)])
-    figures = measure(learner.model, samples, training, held_out, SECONDS["fast" if fast else "full"])
+    draw_prior = partial(method.draw_prior, learner) if method.draw_prior else None
+    figures = measure(learner.model, samples, training, held_out, SECONDS["fast" if fast else "full"], draw_prior)
     return {"seconds": taken, "sigma": float(learner.model.sigma)} | figures
 
 
 def measure(
-    model: "Generator", samples: "Tensor", training: "Tensor", held_out: "Tensor", seconds: float
+    model: "Generator",
+    samples: "Tensor",
+    training: "Tensor",
+    held_out: "Tensor",
+    seconds: float,
+    draw_prior: "DrawPrior | None",
 ) -> dict[str, float]:
     """The measures of a model's likelihood and of its samples."""
     from anasyn.data import to_uint8
@@ -156,7 +164,7 @@ def measure(
     found = against(to_uint8(samples), "samples", training, held_out, 0)
     few = (images[evenly(len(images), NUM_INFERRED)] for images in (training, held_out))
     found |= evaluate_inference(model, *few, seed=0)
-    found |= evaluate_likelihood(model, held_out, "held-out images", seed=0, seconds=seconds)
+    found |= evaluate_likelihood(model, held_out, "held-out images", seed=0, seconds=seconds, draw_prior=draw_prior)
     names = ("log_likelihood", "log_likelihood_bracket", "bits_per_dimension", "held_out_mse", "training_mse",
              "z_mean_square", "saturated_share", "coverage_mse", "nearest_training_mse")  # fmt: skip
     figures = {name: found[name]["value"] for name in names}
