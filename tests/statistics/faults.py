@@ -70,6 +70,7 @@ class Fault:
 
 
 PROPOSE, ACCEPT, STEP = "anasyn.mcmc.langevin:propose", "anasyn.mcmc.langevin:accept", "anasyn.mcmc.hmc:HMC.step"
+MOVED, RATIO = "anasyn.mcmc.langevin:moved", "anasyn.mcmc.langevin:log_ratio"
 LEAPFROG, KERNEL, ADAPT = "anasyn.mcmc.hmc:leapfrog", "anasyn.mcmc.kernel:", "anasyn.mcmc.adaptation:"
 GENERATOR, DESCRIPTOR = "anasyn.models.generator:Generator.", "anasyn.models.descriptor:Descriptor."
 WARM, LEARNER = "anasyn.mcmc.chains:WarmChains.", "anasyn.learning.generator:GeneratorLearner."
@@ -88,26 +89,26 @@ KEPT = "State(position, value, gradient, state.step_size)"
 
 FAULTS: dict[str, Fault] = {
     "proposal terms swapped": Fault(
-        PROPOSE,
+        RATIO,
         {"- r * inner(": "+ r * inner("},
         ("moments, MALA, bimodal 1-d", "distribution, MALA, bimodal 1-d", *MALA),
     ),
     "proposal terms left out": Fault(
-        PROPOSE,
+        RATIO,
         {"- r * inner(": "- 0 * inner("},
         ("moments, MALA, bimodal 1-d", "calibration, MALA, nonlinear"),
     ),
     "noise δ² for δ, a missing square root": Fault(
-        PROPOSE, {"* delta) * noise": "* delta**2) * noise"}, ("moments, Langevin, bimodal 1-d", *LANGEVIN, *MALA)
+        MOVED, {"* delta) * noise": "* delta**2) * noise"}, ("moments, Langevin, bimodal 1-d", *LANGEVIN, *MALA)
     ),
     "drift δ² for δ²/2": Fault(
-        PROPOSE, {"(0.5 * delta**2)": "(delta**2)"}, ("moments, Langevin, bimodal 1-d", *LANGEVIN, *MALA)
+        MOVED, {"(0.5 * delta**2)": "(delta**2)"}, ("moments, Langevin, bimodal 1-d", *LANGEVIN, *MALA)
     ),
     "temperature without its square root": Fault(
-        PROPOSE, {"(math.sqrt(temperature) * delta)": "(temperature * delta)"}, ("temperature",)
+        MOVED, {"(math.sqrt(temperature) * delta)": "(temperature * delta)"}, ("temperature",)
     ),
     "temperature squared": Fault(
-        PROPOSE, {"(math.sqrt(temperature) * delta)": "(temperature**2 * delta)"}, ("temperature",)
+        MOVED, {"(math.sqrt(temperature) * delta)": "(temperature**2 * delta)"}, ("temperature",)
     ),
     "noise shared by the chains": Fault(
         PROPOSE,
