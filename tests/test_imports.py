@@ -14,7 +14,7 @@ PACKAGE = Path(anasyn.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # log-density ← mcmc, models ← learning ← methods, recipes ← run ← evaluation ← diagnostics ← report ← cli.
-# Errors, rng, ranks, memory, data and the processor stand beside; mcmc and models do not know each other.
+# Errors, fusion, rng, ranks, memory, data and the processor stand beside; mcmc and models do not know each other.
 BESIDE = {"errors", "rng", "ranks", "memory", "data", "fusion"}
 LEARNING = BESIDE | {"mcmc", "models", "processor"}
 MAY_IMPORT = {

@@ -116,7 +116,7 @@ def test_a_row_s_numbers_do_not_depend_on_the_other_rows(draws):
 
 
 def test_numbers_are_finite_whatever_the_bits(monkeypatch):
-    """Among 10⁹ numbers, an iteration's on a GPU, some have the least or the largest of all bits."""
+    """An iteration on a GPU can draw 10⁸ numbers, and some then have nearly the least or the largest of all bits."""
     extremes = torch.tensor([-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1])
     bits = (extremes[:, None] * 2**32 + (extremes & 2**32 - 1)).flatten()
     monkeypatch.setattr("anasyn.rng._mixed", lambda state: bits.expand(len(state), -1))

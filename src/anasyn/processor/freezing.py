@@ -53,7 +53,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     the context the weights must not change, and no hook may be added to the model.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    accelerated = [(vars(module), layers) for module in model.modules() if (layers := fused(module))]
+    accelerated = [(vars(module), layers) for module in model.modules() if (layers := accelerated_layers(module))]
     try:
         for parameter in trained:
             parameter.requires_grad_(False)
@@ -74,10 +74,10 @@ def through(layers: Sequence[Layer], input: Tensor) -> Tensor:
     return input
 
 
-def fused(module: nn.Module) -> list[Layer]:
-    """The layers of an `nn.Sequential` with its convolutions fused; empty where there is nothing to fuse.
+def accelerated_layers(module: nn.Module) -> list[Layer]:
+    """The layers of an `nn.Sequential` with its convolutions joined; empty where there is nothing to join.
 
-    A Sequential is left as it is if a layer has hooks, since fused layers are not called and would not run them.
+    A Sequential is left as it is if a layer has hooks, since joined layers are not called and would not run them.
     """
     if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
         return []
