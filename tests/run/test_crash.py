@@ -44,7 +44,7 @@ RUNS = {
     "generator of frames": ["generator", "--frames", "--data", "film.webp", "--kernel", "langevin"],
     "generator masked": ["generator", "--occlude", "salt:0.7", "--sigma", "learned"],
     "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
-    "texture": ["texture", "--data", "photographs/00000.png", "--levels", "3"],
+    "texture": ["texture", "--data", "photographs/drawn-cats-00000.png", "--levels", "3"],
 }
 MOST_SITTINGS = 60
 
