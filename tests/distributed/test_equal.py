@@ -16,7 +16,11 @@ FAULTS = {
     "gradients summed for averaged": ("anasyn.learning.combining:combined", "each / batch", "each"),
     "unequal shards weighted equally": ("anasyn.learning.combining:combined", "num_images * gradient", "4 * gradient"),
     "a chain of another image": ("anasyn.mcmc.chains:WarmChains.store", "positions[index]", "positions[index - 1]"),
-    "the seed from the rank": ("anasyn.learning.driver:learn", "streams(seed, ", "streams(seed + ranks.rank(), "),
+    "the seed from the rank": (
+        "anasyn.learning.driver:Loop._iterate",
+        "streams(seed, ",
+        "streams(seed + ranks.rank(), ",
+    ),
     "the moments of this process's z": (
         "anasyn.learning.expansion:shrunk_moments",
         "ranks.total(products)[0]",

@@ -146,10 +146,10 @@ def test_the_decay_is_reached():
 @pytest.mark.parametrize("check", [check_constant_decay, check_warm_up], ids=["constant", "warm-up"])
 def test_the_weights_before_the_step_are_caught(check, monkeypatch):
     edits = {
-        "        update_average(learner)\n": "",
-        "        try:\n": "        update_average(learner)\n        try:\n",
+        "    update_average(learner)\n": "",
+        "    watch = partial(": "    update_average(learner)\n    watch = partial(",
     }
-    plant(monkeypatch, "anasyn.learning.driver:learn", edits)
+    plant(monkeypatch, "anasyn.learning.driver:Loop._iterate", edits)
     with pytest.raises(AssertionError):
         check()
 

@@ -29,7 +29,7 @@ from ..planting import plant
 LATE = 3
 METHODS = ["generator in batches", "generator, σ of all", "generator under masks", "descriptor, persistent",
            "descriptor, fitted", "latent prior", "cooperative", "recovery"]  # fmt: skip
-STRETCH = ("anasyn.learning.driver:learn", "guard.due(t + 1)", "False")
+STRETCH = ("anasyn.learning.driver:Loop._advance", "self.guard.due(t)", "False")
 
 
 @pytest.fixture(autouse=True)
@@ -317,8 +317,12 @@ def test_the_rate_of_a_fitted_descriptor_depends_on_its_record(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("where", "old", "new"),
     [
-        ("anasyn.learning.driver:learn", "if together == 1", "if True"),
-        ("anasyn.learning.driver:learn", "update_average(learner)", "bool(next(learner.model.parameters()).sum())"),
+        ("anasyn.learning.driver:Loop._watch", "if self.together == 1", "if True"),
+        (
+            "anasyn.learning.driver:Loop._iterate",
+            "update_average(learner)",
+            "bool(next(learner.model.parameters()).sum())",
+        ),
         ("anasyn.learning.loading:loaded", "non_blocking=True", "non_blocking=False"),
     ],
     ids=["a record read at once", "a weight looked at", "a copy waited for"],

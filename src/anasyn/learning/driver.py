@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from .. import ranks
@@ -76,81 +78,147 @@ def learn(
     num_held_out = 0 if held_out is None else len(held_out)
     own, own_held_out = Shard.both(len(images), num_held_out, batch_size)
     own.require_images()
-    mine = own.part(images, device)
-    mine_held_out = own_held_out.part(mine[:0] if held_out is None else held_out, device)
-    guard = guard or Guard()
+    training = Part(own, own.part(images, device), seed, device)
+    validation = Part(
+        own_held_out, own_held_out.part(images[:0] if held_out is None else held_out, device), seed, device
+    )
     if not len(learner.chains.step_sizes):
-        begin(learner, observed(floats(mine[: own.width])).values.to(device), own, own_held_out, seed)
-        learner.prepare(mine, mine_held_out, whole=images)
+        begin(learner, observed(floats(training.images[: own.width])).values.to(device), own, own_held_out, seed)
+        learner.prepare(training.images, validation.images, whole=images)
     if learner.optimizer and not learner.optimizer.state:
         prime(learner.optimizer)
     ranks.broadcast(*shared_tensors(learner).values())  # as other machines may compute the first weights otherwise
-    guard.begin(learner, mine, own.width)
-    groups = learner.optimizer.param_groups if learner.optimizer else []
-    rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
+    guard = guard or Guard()
+    guard.begin(learner, training.images, own.width)
+    yield from Loop(learner, guard, training, validation, num_iterations, schedule).records()
 
-    def batches_from(shard: Shard, images: DataSet) -> Iterator[tuple[Tensor, Images]]:
-        return loaded(images, batches(shard, seed, learner.iteration), device)
 
-    coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
-    own_places, held_out_places = own.places.to(device), own_held_out.places.to(device)
-    together = 1 if ranks.count() > 1 else READ_TOGETHER.get(device.type, 1)
-    unread: list[tuple[int, Record, list[str]]] = []  # t, record and messages of each iteration not yielded yet
-    events: list[str] = []
-    rolled_back = False
-    while learner.iteration < num_iterations:
-        if not unread:
+@dataclass
+class Part:
+    """A process's images of a data set, in the order in which the iterations use them."""
+
+    shard: Shard  # which of the data set's images they are
+    images: DataSet
+    seed: int  # determines the order
+    device: torch.device  # of the batches
+
+    def start(self, iteration: int) -> None:
+        """The next batch is that of this iteration."""
+        self._places = self.shard.places.to(self.device)
+        self._coming = loaded(self.images, batches(self.shard, self.seed, iteration), self.device)
+
+    def next(self) -> tuple[Tensor, Images, Tensor]:
+        """A batch: the images' places among this process's, the images, and their places in the data set."""
+        index, images = next(self._coming)
+        return index, images, self._places[index]
+
+
+@dataclass
+class Loop:
+    """The iterations of `learn`, of which some are read and judged together."""
+
+    learner: Learner  # it has begun
+    guard: Guard
+    training: Part  # its seed is that of every random number
+    validation: Part  # may be empty
+    num_iterations: int
+    schedule: Callable[[float], float]
+
+    def records(self) -> Iterator[Record]:
+        """Advances the learner to the last iteration, and yields the records."""
+        self._start(())
+        rolled_back = False
+        while self.learner.iteration < self.num_iterations:
             began = time.perf_counter()
-        t = learner.iteration
-        guard.keep(learner)
-        index, batch = next(coming)
-        places = own_places[index]
-        for group, rate in zip(groups, rates, strict=True):
-            decay = schedule(t / num_iterations) if group.get("decays", True) else 1.0
-            group["lr"] = rate * guard.rate_factor * decay
-        events += _stability_warnings(learner, index, batch, places, seed)
+            self.guard.keep(self.learner)
+            try:
+                self._advance()
+            except Divergence as trouble:
+                self._start(self._roll_back(trouble))
+                rolled_back = True
+                continue
+            seconds = (time.perf_counter() - began) / len(self.unread)
+            for t, record in self.unread.items():
+                events = self.messages.pop(t)
+                yield replace(record, iteration=t + 1, seconds=seconds, events=events, rolled_back=rolled_back)
+                rolled_back = False
+            self.unread.clear()
 
-        def watch(record: Record, num_images: int = len(index)) -> Record:
-            whole = combined(record, learner.model, num_images)
-            if together == 1:
-                guard.watch(whole)
-            return whole
+    def _start(self, messages: tuple[str, ...]) -> None:
+        """Goes on from the learner's present iteration, whose record reports these messages."""
+        self.training.start(self.learner.iteration)
+        self.validation.start(self.learner.iteration)
+        self.unread: dict[int, Record] = {}  # by iteration, those that are not yielded yet
+        self.messages = {self.learner.iteration: messages}  # for their records
 
-        is_last = (t + 1) % together == 0 or guard.due(t + 1) or t + 1 == num_iterations
-        try:
-            record = learner.step(index, batch, rng=streams(seed, "chain noise", t, places), watch=watch)
-            unread.append((t, record, events))
-            events = []
-            if is_last and together > 1:
-                for done, record, _ in unread:
-                    learner.iteration = done  # if this one is in trouble, the learner is rolled back from here
-                    guard.watch(record)
-            if is_last:
-                guard.watch_weights(learner.model, record)
-        except Divergence as trouble:
-            if together > 1:  # what followed it has changed weights and chains: those with a limit are the good ones
-                restore(learner, guard.good)
-            step = step_limit(learner, index, batch, rng=streams(seed, "stability", t, places))
-            events = [event for *_, of_unread in unread for event in of_unread] + events
-            events.append(guard.roll_back(learner, trouble, step, tuple(events)))
-            unread.clear()
-            coming, coming_held_out = batches_from(own, mine), batches_from(own_held_out, mine_held_out)
-            rolled_back = True
-            continue
+    def _advance(self) -> None:
+        """Iterations up to and including the first after which all records are read."""
+        is_last = False
+        while not is_last:
+            t = self.learner.iteration + 1
+            is_last = t % self.together == 0 or self.guard.due(t) or t == self.num_iterations
+            self._iterate(is_last)
+
+    @property
+    def together(self) -> int:
+        """The number of iterations whose records are read together."""
+        return 1 if ranks.count() > 1 else READ_TOGETHER.get(self.training.device.type, 1)
+
+    def _iterate(self, is_last: bool) -> None:
+        """One iteration; in the last of those that are read together, all are judged."""
+        learner, seed, t = self.learner, self.training.seed, self.learner.iteration
+        index, images, places = self.batch = self.training.next()
+        self._set_rates()
+        warnings = _stability_warnings(learner, index, images, places, seed)
+        self.messages[t] = self.messages.get(t, ()) + warnings
+        watch = partial(self._watch, num_images=len(index))
+        self.unread[t] = learner.step(index, images, rng=streams(seed, "chain noise", t, places), watch=watch)
+        if is_last:
+            self._judge()
         update_average(learner)
-        if num_held_out:
-            index, batch = next(coming_held_out)
-            places = held_out_places[index]
-            learner.validate(index, batch, rng=streams(seed, "held-out", t, places))
+        if self.validation.shard.num_images:
+            index, images, places = self.validation.next()
+            learner.validate(index, images, rng=streams(seed, "held-out", t, places))
         learner.iteration += 1
         release()
-        if not is_last:
-            continue
-        seconds = (time.perf_counter() - began) / len(unread)
-        for t, record, told in unread:
-            yield replace(record, iteration=t + 1, seconds=seconds, events=tuple(told), rolled_back=rolled_back)
-            rolled_back = False
-        unread.clear()
+
+    def _set_rates(self) -> None:
+        """The optimiser's learning rates of the present iteration."""
+        for group in self.learner.optimizer.param_groups if self.learner.optimizer else []:
+            initial = group.setdefault("initial_lr", group["lr"])
+            progress = self.learner.iteration / self.num_iterations
+            decay = self.schedule(progress) if group.get("decays", True) else 1.0
+            group["lr"] = initial * self.guard.rate_factor * decay
+
+    def _watch(self, record: Record, num_images: int) -> Record:
+        """The record of all processes' images, judged before weights and chains change if it is read alone."""
+        whole = combined(record, self.learner.model, num_images)
+        if self.together == 1:
+            self.guard.watch(whole)
+        return whole
+
+    def _judge(self) -> None:
+        """Judges the records that are not judged yet, and the weights.
+
+        Raises:
+            Divergence: the learner's iteration is then that in trouble.
+        """
+        if self.together > 1:
+            for t, record in self.unread.items():
+                self.learner.iteration = t
+                self.guard.watch(record)
+        self.guard.watch_weights(self.learner.model, self.unread[self.learner.iteration])
+
+    def _roll_back(self, trouble: Divergence) -> tuple[str, ...]:
+        """Returns to the last good state, and all messages that were not reported."""
+        learner, (index, images, places) = self.learner, self.batch
+        if self.together > 1:  # what followed has changed weights and chains: those with a limit are the good ones
+            restore(learner, self.guard.good)
+        step = step_limit(
+            learner, index, images, rng=streams(self.training.seed, "stability", max(self.messages), places)
+        )
+        messages = tuple(message for of_iteration in self.messages.values() for message in of_iteration)
+        return (*messages, self.guard.roll_back(learner, trouble, step, messages))
 
 
 def _stability_warnings(learner: Learner, index: Tensor, images: Images, places: Tensor, seed: int) -> tuple[str, ...]:
