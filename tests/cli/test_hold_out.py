@@ -73,7 +73,9 @@ def test_changed_held_out_images_are_noticed(
     (learned / "config.json").write_text(config.replace(str(many), str(changed)))
     (changed / held_out.names[0]).unlink()
     again = ("learn", "generator", "--data", changed, "--out", learned, "--iterations", 6, "--quiet")
+    before = (learned / "config.json").read_text()
     refused(command(*again), "the images are not those")
+    assert (learned / "config.json").read_text() == before  # not even the iterations
     assert command(*again, "--accept-new-data").status == 0
     after = Run.open(learned)
     assert after.saved_iteration() == 6

@@ -165,6 +165,15 @@ def test_a_bracket_needs_draws_from_a_learned_prior():
         likelihood.bracket(model, normal(2, 3), **few, rng=rng())
 
 
+def test_draws_are_asked_for_before_the_likelihood_is_computed(monkeypatch: pytest.MonkeyPatch):
+    model = linear(W3, C3, SIGMA, LatentPrior(Quadratic(A2, B2)))
+    monkeypatch.setattr(bounding, "log_likelihood", lambda *_, **__: pytest.fail("it is computed"))
+    monkeypatch.setattr(bounding, "floats", lambda x: x.double())
+    monkeypatch.setattr(bounding, "dequantise", lambda x, rng: x.double())
+    with pytest.raises(ValueError, match="draw_prior: expected for a learned prior"):
+        bounding.evaluate_likelihood(model, torch.zeros(2, 3, dtype=torch.uint8), "images", seed=0, seconds=0.1)
+
+
 @pytest.mark.parametrize(
     "edits",
     [

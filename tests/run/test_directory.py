@@ -414,10 +414,13 @@ def test_the_device_and_the_iterations_may_change(data: Path, tmp_path: Path) ->
     run = begun(tmp_path, data)
     asked = GeneratorSettings(data=str(data), size=16, num_steps=2, width=8)
     before = (run.path / "config.json").stat()
-    assert run.with_settings(asked, "generator") == run
+    same = run.with_settings(asked, "generator")
+    same.configure()
+    assert same == run
     assert (run.path / "config.json").stat() == before  # not even written again
     settled = run.with_settings(dataclasses.replace(asked, iterations=9, device="cpu"), "generator")
     assert (settled.settings.iterations, settled.settings.device) == (9, "cpu")
+    settled.configure()
     assert Run.open(run.path) == settled
     with pytest.raises(InputError, match=r"^width: .* was begun with 8, got 32; only iterations may change"):
         run.with_settings(dataclasses.replace(asked, width=32), "generator")

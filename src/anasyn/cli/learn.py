@@ -188,6 +188,7 @@ def opened(
             if arguments.accept_new_data:
                 run, changes = run.accept_new_data()
             images, held_out = run.split_images()
+            run.configure()  # only now, as a run whose images cannot be read is left as it was
             if not arguments.quiet:
                 print_message(f"going on with {path}")
         elif first:

@@ -149,6 +149,9 @@ def evaluate_likelihood(
         seed: determines every random number, but not the plan, which depends on the speed of the machine.
         seconds: a budget of time, from which the numbers of images, peaks and temperatures follow.
         progress: called after every transition.
+
+    Raises:
+        ValueError: the prior is learned, and draws from it are not given.
     """
     device = next(model.parameters()).device
     chosen = pixels[evenly(len(pixels), MAX_IMAGES)].to(device)
@@ -158,16 +161,6 @@ def evaluate_likelihood(
     images = dequantise(chosen, derive(seed, "evaluate dequantisation", device=device))
     normalizer = _prior_normalizer(model, derive(seed, "evaluate prior", device=device))
     chains, temperatures, peaks = numbers.num_chains, numbers.num_temperatures, numbers.num_peaks
-    found = log_likelihood(
-        model,
-        images,
-        num_chains=chains,
-        num_temperatures=temperatures,
-        num_peaks=peaks,
-        log_prior_normalizer=normalizer,
-        rng=derive(seed, "evaluate likelihood", device=device),
-        progress=tick,
-    )
     simulated = bracket(
         model,
         images,
@@ -178,6 +171,16 @@ def evaluate_likelihood(
         log_prior_normalizer=normalizer,
         draw_prior=draw_prior,
         rng=derive(seed, "evaluate bracket", device=device),
+        progress=tick,
+    )
+    found = log_likelihood(
+        model,
+        images,
+        num_chains=chains,
+        num_temperatures=temperatures,
+        num_peaks=peaks,
+        log_prior_normalizer=normalizer,
+        rng=derive(seed, "evaluate likelihood", device=device),
         progress=tick,
     )
     how = (

@@ -161,7 +161,7 @@ class Run:
         assert self.settings.batch_size is not None
         batch_size = now if self.settings.batch_size == before else min(self.settings.batch_size, now)
         run = dataclasses.replace(self, settings=dataclasses.replace(self.settings, batch_size=batch_size))
-        run._configure(data={"fingerprint": images.fingerprint, "num_images": now})
+        run.configure(data={"fingerprint": images.fingerprint, "num_images": now})
         # Last: if the process is killed before, the images still count as changed, and all this is repeated.
         listing.write(self.path, images, held_out)
         return run, changes
@@ -172,10 +172,12 @@ class Run:
         settings = self.settings.for_data(data) if data else self.settings
         return settings.read((height, width), channels)
 
-    def _configure(self, **changes: Any) -> None:
-        """Writes the settings, and other changes, to config.json."""
-        config = self.config() | {"settings": dataclasses.asdict(self.settings)} | changes
-        replace(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+    def configure(self, **changes: Any) -> None:
+        """Writes the settings, and other changes, to config.json, unless it has them."""
+        file, config = self.path / "config.json", self.config()
+        text = json.dumps(config | {"settings": dataclasses.asdict(self.settings)} | changes, indent=2) + "\n"
+        if text != file.read_text():
+            replace(file, text)
 
     def config(self) -> dict[str, Any]:
         """The content of config.json: the recipe's name, the settings, the data set's fingerprint, the versions."""
@@ -187,7 +189,7 @@ class Run:
         return listing.read(self.path)
 
     def with_settings(self, asked: Settings, name: str) -> Self:
-        """The run with the settings, and of the recipe, that are now asked for; writes them to config.json.
+        """The run with the settings, and of the recipe, that are now asked for; `configure` writes them.
 
         Raises:
             InputError: a setting other than the number of iterations and the device differs; the message names it.
@@ -206,10 +208,7 @@ class Run:
                 )
         iterations = max(asked.iterations or self.settings.iterations or 0, self.saved_iteration() or 0)
         settings = dataclasses.replace(self.settings, iterations=iterations, device=asked.device)
-        run = dataclasses.replace(self, settings=settings)
-        if settings != self.settings:
-            run._configure()
-        return run
+        return dataclasses.replace(self, settings=settings)
 
     def saved_iteration(self) -> int | None:
         """The iteration of the newest checkpoint; None if there is none."""
