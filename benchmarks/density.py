@@ -74,9 +74,19 @@ def images_of(name: str) -> "ImageSet":
 
 
 def learned(
-    method: str, name: str, images: "ImageSet", seed: int, iterations: int | None, seconds: float | None = None
+    method: str,
+    name: str,
+    images: "ImageSet",
+    seed: int,
+    iterations: int | None,
+    seconds: float | None = None,
+    *,
+    reference: str = "fitted",
 ) -> tuple[Any, list[float], float]:
-    """A learner with its defaults, its d_t, and the seconds; with ``seconds`` it learns for so long."""
+    """A learner with its defaults, its d_t, and the seconds; with ``seconds`` it learns for so long.
+
+    ``reference`` is a descriptor's for few images.
+    """
     import torch
 
     from anasyn.data import spread
@@ -88,7 +98,7 @@ def learned(
 
     cpu = torch.device("cpu")
     found = next(each for each in METHODS if each.name == method)
-    asked: dict[str, Any] = {"reference": "fitted"} if name in FEW else {}
+    asked: dict[str, Any] = {"reference": reference} if name in FEW else {}
     open_settings = found.settings(data=name, size=images.pixels.shape[2], seed=seed, iterations=iterations, **asked)
     scale = Scale(len(images), images.pixels.shape[2], has_bfloat16(cpu), spread=spread(images))
     settings: Any = open_settings.resolve(scale)
