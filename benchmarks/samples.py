@@ -1,7 +1,8 @@
 """Whether samples belong to the data: lion-tiger with and without parameter expansion, over ten seeds.
 
-Each run is its own process, timed from its start. The nearest training image of 512 samples and of the 64 cells of the
-panel over [−2, 2]², the share of saturated pixels, coverage, training error, and the mean square of the inferred z.
+Each run is its own process, timed from its start. The nearest training image of 512 samples, of the 64 cells of the
+panel over [−2, 2]² and of 64 images around the rim, ‖z‖ = 3, where one draw in ninety lies further out; the share of
+saturated pixels, coverage, training error, and the mean square of the inferred z.
 Without the photographs (ANASYN_PHOTOGRAPHS) the drawn cats are used and no target applies.
 """
 
@@ -75,14 +76,18 @@ def learn(recipe: str, expand: str, seed: int, fast: bool, began: float) -> dict
         pass
     seconds = time.time() - began
     side = torch.linspace(-2, 2, 8)
+    angle = 2 * torch.pi * torch.arange(64) / 64
     with torch.no_grad():
         z = learner.chains.positions
         reconstructed = learner.model(z)
         panel = to_uint8(learner.model(torch.cartesian_prod(side, side)))
+        rim = to_uint8(learner.model(3 * torch.stack([angle.cos(), angle.sin()], 1)))
     samples = learner.model.sample(512, rng=derive(0, "benchmark"))
     return {
         "nearest training MSE of 512 samples": nearest_training(to_uint8(samples), images).mean().item(),
         "nearest training MSE of the panel": nearest_training(panel, images).mean().item(),
+        "nearest training MSE at the rim": nearest_training(rim, images).mean().item(),
+        "saturated pixels at the rim, %": 100 * saturated_share(rim),
         "saturated pixels of samples, %": 100 * saturated_share(to_uint8(samples)),
         "training MSE": (reconstructed - to_float(images)).square().mean().item(),
         "coverage": coverage(images, to_uint8(samples)).mean().item(),

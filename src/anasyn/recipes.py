@@ -36,7 +36,15 @@ RECIPES: dict[str, Recipe] = {method.name: Recipe(method, method.about, method.s
         GENERATOR,
         "eleven photographs of faces, a plane from tigers to lions",
         # Every chain moves in every iteration: one transition is enough, and the weights are updated more often.
-        GeneratorSettings(data="lion-tiger", fit="stretch", size=64, latent_dim=2, num_steps=1, learning_rate=0.005),
+        GeneratorSettings(
+            data="lion-tiger",
+            fit="stretch",
+            size=64,
+            latent_dim=2,
+            num_steps=1,
+            iterations=850,
+            learning_rate=0.005,
+        ),
     ),
     "egret": Recipe(
         DESCRIPTOR,

@@ -25,7 +25,7 @@ from .small import SMALL
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 IMAGES, CHAINS = "images-000-00000.safetensors", "images.chains.positions"
 FILES = (TENSORS, IMAGES, STATE, MANIFEST)
-WEIGHT = "model.network.0.weight"
+WEIGHT = "model.network.2.weight"
 NEWEST, BEFORE = "00000002", "00000001"
 
 Damage = Callable[[Path], object]
@@ -212,11 +212,18 @@ CASES: dict[str, tuple[Damage, str]] = {
     ),
     "a tensor under another name": (
         tensors(lambda content: content.update({"model.weight": content.pop(WEIGHT)})),
-        "tensor model.network.0.weight is missing",
+        f"tensor {WEIGHT} is missing",
     ),
     "a tensor of another shape": (
         tensors(lambda content: content.update({WEIGHT: content[WEIGHT][:1]})),
         f"tensor {WEIGHT}: expected F32",
+    ),
+    "the tensors of another version": (
+        lambda folder: [
+            tensors(lambda content: content.pop(WEIGHT))(folder),
+            state(lambda content: content["versions"].update(anasyn="0.13.1"))(folder),
+        ],
+        f"tensor {WEIGHT} is missing; anasyn 0.13.1 wrote it, and this is ",
     ),
     "a tensor turned": (
         tensors(lambda content: content.update({WEIGHT: content[WEIGHT].mT.contiguous()})),

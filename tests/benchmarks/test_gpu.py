@@ -22,9 +22,9 @@ def test_the_operations_of_a_descriptor_are_the_closed_form_s():
 
 
 def test_the_operations_of_a_generator_are_the_closed_form_s():
-    model = Generator(networks.deconv(2, 16, (8, 4)), 2, 0.3)
-    weights = 2 * 8 * 4 * 4 + 4 * 4 * (8 * 4 * 4 * 4) + 8 * 8 * (4 * 3 * 4 * 4)  # transposed: of its input
-    z, images = torch.zeros(5, 2), torch.zeros(5, 3, 16, 16)
+    model = Generator(networks.deconv(9, 16, (8, 4)), 9, 0.3)
+    weights = 9 * 8 * 4 * 4 + 4 * 4 * (8 * 4 * 4 * 4) + 8 * 8 * (4 * 3 * 4 * 4)  # transposed: of its input
+    z, images = torch.zeros(5, 9), torch.zeros(5, 3, 16, 16)
     assert gpu.flops(model, lambda z: model.log_joint(z, images), z) == 5 * 2 * 2 * weights
 
 

@@ -272,8 +272,8 @@ def rng(seed: int = 0) -> torch.Generator:
 def check_expansion() -> None:
     """The averaged network makes of the transformed z what it made of the z before."""
     torch.manual_seed(0)
-    network = networks.deconv(3, 16, (32, 16)).to(FLOAT)
-    average = networks.deconv(3, 16, (32, 16)).to(FLOAT)
+    network = networks.deconv(9, 16, (32, 16)).to(FLOAT)
+    average = networks.deconv(9, 16, (32, 16)).to(FLOAT)
     optimizer = torch.optim.Adam(network.parameters())
     keep_average(optimizer, 0.9)
     prime(optimizer)
@@ -281,11 +281,11 @@ def check_expansion() -> None:
     with torch.no_grad():
         for slot, weight in zip(slots, average.parameters(), strict=True):
             slot.copy_(weight)
-    chains = mcmc.WarmChains(3)
+    chains = mcmc.WarmChains(9)
     chains.allocate(40, 0.1, like=torch.zeros((), dtype=FLOAT), rng=rng())
     chains.positions = 0.5 + 0.3 * chains.positions
     before, start = average(chains.positions), chains.positions.clone()
-    layer = expandable_layer(network, 3)
+    layer = expandable_layer(network, 9)
     assert layer is not None
     expand([layer], optimizer, chains, strength=0.7)
     assert (chains.positions - start).abs().max() > 0.1
@@ -333,13 +333,14 @@ def test_resuming_is_exact(method, tmp_path, no_figures):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     tensors, _ = learned(whole.path)
     raw, _ = whole.resume()
-    names = [name for name, _ in raw.model.named_parameters()]
+    names = [name for name, weight in raw.model.named_parameters() if weight.requires_grad]
     assert {name for name in tensors if name.endswith(".average") and not name.startswith("good.")} == {
         f"optimizer.{name}.average" for name in names
     }
     in_use = dict(whole.learned().model.named_parameters())
     for name, weight in raw.model.named_parameters():
         assert torch.equal(weight, tensors[f"model.{name}"])
+    for name in names:
         assert torch.equal(in_use[name], tensors[f"optimizer.{name}.average"])
     assert not all(torch.equal(in_use[name], weight) for name, weight in raw.model.named_parameters())
 

@@ -35,14 +35,15 @@ def linear_layer(d: int = 3, dtype: torch.dtype = FLOAT) -> nn.Linear:
     return nn.Linear(d, 5, dtype=dtype)
 
 
-def check_unchanged(strength: float, dtype: torch.dtype = FLOAT) -> None:
-    """f(z_i) of every chain, also of the held-out ones, is the same before and after."""
+def check_unchanged(strength: float, dtype: torch.dtype = FLOAT, d: int = 3) -> None:
+    """f(z_i) of every chain, also of the held-out ones, is the same before and after; d is a multiple of 3."""
     torch.manual_seed(0)
-    network = networks.deconv(3, 16, (32, 16)).to(dtype)
-    chains, others = chains_at(stretched(dtype=dtype)), chains_at(2 * stretched(50, dtype=dtype))
+    network = networks.deconv(d, 16, (32, 16)).to(dtype)
+    z = stretched(400 * d // 3, dtype=dtype).reshape(400, d)
+    chains, others = chains_at(z), chains_at(2 * z[:50])
     optimizer = torch.optim.Adam(network.parameters())
     prime(optimizer)
-    layer = expandable_layer(network, 3)
+    layer = expandable_layer(network, d)
     assert layer is not None
     before = [network(each.positions) for each in (chains, others)]
     start = chains.positions.clone()
@@ -107,9 +108,10 @@ def check_all_chains() -> None:
         torch.testing.assert_close(model(each.positions).detach(), reconstructed, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("d", [3, 9])  # with and without the layers before the first that is learned
 @pytest.mark.parametrize(("strength", "dtype"), [(1.0, FLOAT), (0.05, FLOAT), (1.0, torch.float32)])
-def test_no_reconstruction_changes(strength, dtype):
-    check_unchanged(strength, dtype)
+def test_no_reconstruction_changes(strength, dtype, d):
+    check_unchanged(strength, dtype, d)
 
 
 def test_the_whole_way_leads_to_the_prior():

@@ -181,7 +181,7 @@ class Poisoned(nn.Module):
         if (
             self.training
             and torch.is_grad_enabled()
-            and next(self.parameters()).requires_grad
+            and any(weight.requires_grad for weight in self.parameters())
             and self.learner[0].iteration == self.at
             and self.times
         ):

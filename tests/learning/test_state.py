@@ -129,7 +129,7 @@ def test_tensors_are_the_learner_s_own_and_keep_their_strides(make):
 def test_tensors_have_a_name_each_from_the_start(make):
     """Weights, each weight's moments by the weight's name, chains; the same names before as after an iteration."""
     learner = begun(make(0))
-    weights = [name for name, _ in learner.model.named_parameters()]
+    weights = [name for name, weight in learner.model.named_parameters() if weight.requires_grad]
     names = {f"optimizer.{name}.{slot}" for name in weights for slot in ("step", "exp_avg", "exp_avg_sq")}
     names |= {f"model.{name}" for name in learner.model.state_dict()}
     names |= {f"chains.{name}" for name in learner.chains.state_dict()}

@@ -69,7 +69,9 @@ def test_networks_are_plain_sequences_of_pytorchs_layers():
     """The names of the weights are those in checkpoints on disk."""
     generator, descriptor = small_deconv(16), small_conv(16)
     assert type(generator) is type(descriptor) is nn.Sequential
-    assert [*generator.state_dict()] == [f"{at}.{name}" for at in (0, 3, 5, 7) for name in ("weight", "bias")]
+    assert [*generator.state_dict()] == [f"{at}.{name}" for at in (0, 2, 5, 7, 9) for name in ("weight", "bias")]
+    in_many_dimensions = networks.deconv(9, 16, (16, 12, 8)).state_dict()
+    assert [*in_many_dimensions] == [f"{at}.{name}" for at in (0, 3, 5, 7) for name in ("weight", "bias")]
     assert [*descriptor.state_dict()] == [f"{at}.{name}" for at in (0, 2, 4) for name in ("weight", "bias")] + [
         "6.weight"
     ]
@@ -123,6 +125,28 @@ def test_the_generators_first_layer_is_no_cone():
     assert network(0 * z).std() > 0.02
     odd = (network(z) - network(0 * z)) + (network(-z) - network(0 * z))
     assert odd.std() > 0.02
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2, 8])
+def test_a_latent_vector_of_few_dimensions_is_squashed_into_a_ball(latent_dim):
+    """At first u = z; then ‖h‖ = ‖u‖ / √(1 + ‖u‖²/d), in the direction of u. No gradient changes u."""
+    network = networks.deconv(latent_dim, 16, (8, 8))
+    assert [weight.requires_grad for weight in network.parameters()] == 2 * [False] + 6 * [True]
+    z = 3 * normal(50, latent_dim)
+    squashed = network[:2](z)
+    length = z.norm(dim=1)
+    torch.testing.assert_close(squashed.norm(dim=1), length / (1 + length**2 / latent_dim).sqrt())
+    torch.testing.assert_close(squashed / squashed.norm(dim=1, keepdim=True), z / length[:, None])
+
+
+def test_images_far_out_are_those_near_the_rim():
+    """In few dimensions f does not exaggerate; in many, where no draw lies far out, its layers are as before."""
+    few, many = networks.deconv(2, 16, (8, 8)), networks.deconv(9, 16, (8, 8))
+    z = normal(20, 2) + 3
+    assert (few(10 * z) - few(1000 * z)).abs().max() < 0.05
+    assert (few(z) - few(1000 * z)).abs().max() > 0.01
+    z = normal(20, 9) + 3
+    assert (many(10 * z) - many(1000 * z)).abs().max() > 0.5
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def begin_average(optimizer: torch.optim.Optimizer) -> None:
     if optimizer.defaults.get(AVERAGE):
         for group in optimizer.param_groups:
             for weight in group["params"]:
-                optimizer.state[weight][AVERAGE] = weight.detach().clone()
+                if weight.requires_grad:
+                    optimizer.state[weight][AVERAGE] = weight.detach().clone()
 
 
 @torch.no_grad()

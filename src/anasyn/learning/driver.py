@@ -222,11 +222,15 @@ class Loop:
 
 
 def _stability_warnings(learner: Learner, index: Tensor, images: Images, places: Tensor, seed: int) -> tuple[str, ...]:
-    """In the first iterations: a warning if the step size is above the chains' stability limit."""
+    """In the first iterations: a warning if the step size is above the chains' stability limit.
+
+    One that is adapted from there may be above it in a few chains, which reject more at first; there is a warning if it
+    is above twice the limit.
+    """
     adapted = learner.kernel is not None and learner.kernel.target_acceptance is not None
     if learner.iteration not in (STABILITY_CHECKS[:1] if adapted else STABILITY_CHECKS):
         return ()
     step = step_limit(learner, index, images, rng=streams(seed, "stability", learner.iteration, places))
-    if step is None or step.step_size < step.limit:
+    if step is None or step.step_size < (2 * step.limit if adapted else step.limit):
         return ()
     return (f"{step}; {'it is adapted from there' if adapted else 'choose a smaller one, or kernel mala or hmc'}",)

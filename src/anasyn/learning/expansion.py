@@ -129,7 +129,7 @@ def expand(
     if metric:
         metric.expand(root)
     for layer in layers:
-        slots, of_bias = optimizer.state[layer.weight], optimizer.state[layer.bias]
+        slots, of_bias = (optimizer.state.get(each, {}) for each in (layer.weight, layer.bias))
         average = [(slots[AVERAGE], of_bias[AVERAGE])] if AVERAGE in slots else []
         for matrix, bias in [(layer.weight, layer.bias), *average]:
             weight = matrix.double()

@@ -11,12 +11,12 @@ __all__ = ["non_finite", "prime", "restore", "shared_tensors", "tensors_of", "te
 
 
 def prime(optimizer: torch.optim.Optimizer) -> None:
-    """Creates the optimiser's state of every weight, all zero, so that it can be saved and restored from the start.
+    """Creates the optimiser's state of every weight that is learned, all zero, so that it can be saved from the start.
 
     A first step of Adam, or of SGD without dampening, from zeros is the same as from an empty state. An average of the
     weights, if one is to be kept (`keep_average`), begins here.
     """
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.requires_grad]
     before = [(weight, weight.detach().clone()) for weight in weights]
     for weight in weights:
         weight.grad = torch.zeros_like(weight)

@@ -10,6 +10,8 @@ __all__ = ["conv", "deconv", "mlp"]
 Size = int | tuple[int, int]
 """The side of square images in pixels, or their height and width."""
 
+FEW_DIMENSIONS = 8  # of z, whose length then varies by a quarter or more
+
 
 def deconv(
     latent_dim: int, size: Size = 64, widths: Sequence[int] = (256, 128, 64, 32), channels: int = 3
@@ -18,6 +20,12 @@ def deconv(
 
     A linear layer makes a small image; transposed convolutions (kernel 4, stride 2) double its sides, with
     LeakyReLU 0.2 between them and tanh at the end. The last layer's output is cropped to ``size``.
+
+    With up to 8 dimensions, an affine map u = B z + c comes first, and u is squashed into the ball of radius √d. The
+    length of so few Gaussian numbers varies much, so that many draws from N(0, I) lie further out than any image's z;
+    there, layers that are linear far out would exaggerate what distinguishes the images, to colours that none of them
+    has. In more dimensions all lengths are near √d, and the squashing would cost likelihood. B = I and c = 0 have no
+    gradient: only the parameter expansion changes them.
 
     The initial weights preserve the variance from layer to layer (He et al. 2015). PyTorch's defaults shrink an image
     a hundredfold, and the posterior then pulls z far out of its prior before the weights have grown. The first bias is
@@ -46,6 +54,11 @@ def deconv(
             nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", 0.2) * fan_in**-0.5)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+    if latent_dim <= FEW_DIMENSIONS:
+        affine = nn.Linear(latent_dim, latent_dim).requires_grad_(False)
+        nn.init.eye_(affine.weight)
+        nn.init.zeros_(affine.bias)
+        layers = [affine, Squash(), *layers]
     return channels_last(nn.Sequential(*layers))
 
 
@@ -101,6 +114,13 @@ def channels_last(network: nn.Sequential) -> nn.Sequential:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+class Squash(nn.Module):
+    """Each row u, (n, d), is drawn into the ball of radius √d: u / √(1 + ‖u‖²/d)."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows * torch.rsqrt(1 + rows.square().mean(1, keepdim=True))
 
 
 class Grid(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .. import __version__, ranks
+from .. import ranks
 from ..data import ImageSet
 from ..errors import InputError
 from ..learning import Guard, Learner, Shard, use_average
@@ -106,7 +106,7 @@ class Run:
                     raise InputError(f"{field.name}: expected a value, got null")
             return cls(path, config["recipe"], settings)
         except (ValueError, KeyError, TypeError) as cause:  # InputError is a ValueError
-            other = "" if written_by == __version__ else f"; anasyn {written_by} wrote it, and this is {__version__}"
+            other = saved.another_version({"anasyn": written_by})
             raise InputError(f"{file}: not the settings of a run of this version ({cause}){other}") from cause
 
     @property

@@ -20,7 +20,7 @@ from ..memory import copied
 from . import checkpoint, rows
 from .listing import Listing
 
-__all__ = ["load", "save", "versions"]
+__all__ = ["another_version", "load", "save", "versions"]
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def load(
             begin(learner, like, *shards, seed, 0 if same else state["iteration"])
             if learner.optimizer:
                 prime(learner.optimizer)
-            good = _read(path, learner, guard.active, images, shards, same=same)
+            good = _read(path, learner, state["versions"], guard.active, images, shards, same=same)
         except InputError as fault:
             faults.append(fault)
             continue
@@ -112,13 +112,23 @@ def _require_kinds(state: dict[str, Any], guard: Guard, path: Path) -> None:
 
 
 def _read(
-    path: Path, learner: Learner, guarded: bool, images: Listing, shards: tuple[Shard, Shard], *, same: bool
+    path: Path,
+    learner: Learner,
+    written_by: dict[str, str],
+    guarded: bool,
+    images: Listing,
+    shards: tuple[Shard, Shard],
+    *,
+    same: bool,
 ) -> dict[str, Tensor]:
     """Copies a checkpoint into a learner that has begun; returns the last good state, if there is a guard."""
     good = {name: copied(tensor) for name, tensor in tensors_of(learner).items()} if guarded else {}
     shared = shared_tensors(learner)
     shared |= {f"good.{name}": good[name] for name in shared if good}
-    found = checkpoint.read_tensors(path, shared)
+    try:
+        found = checkpoint.read_tensors(path, shared)
+    except InputError as fault:
+        raise InputError(f"{fault}{another_version(written_by)}") from fault
     with torch.no_grad():
         for name, tensor in shared.items():
             tensor.copy_(found[name])
@@ -132,6 +142,12 @@ def _identity(images: Listing) -> str:
     for digest in chain(images.digests, ["and held out"], images.held_out):
         content.update(digest.encode())
     return content.hexdigest()
+
+
+def another_version(versions: dict[str, str]) -> str:
+    """What a message about a file adds if another version of anasyn wrote it."""
+    written_by = versions.get("anasyn")
+    return "" if written_by == __version__ else f"; anasyn {written_by} wrote it, and this is {__version__}"
 
 
 def versions() -> dict[str, str]:
