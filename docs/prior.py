@@ -1,6 +1,6 @@
-"""Draws docs/prior.png: the panel of the drawn cats learned plainly, and with parameter expansion.
+"""Draws docs/prior.png: the panel of the drawn cats learned plainly, and as the defaults learn it.
 
-anasyn learn drawn-cats --expand off --out runs/plain
+anasyn learn drawn-cats --expand off --network docs.prior:plain --out runs/plain
 anasyn learn drawn-cats --out runs/expanded
 python docs/prior.py
 """
@@ -9,12 +9,24 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 
+from anasyn import networks
 from anasyn.data import to_uint8
+from anasyn.methods import GeneratorSettings
 from anasyn.report import figures
 from anasyn.run import Run
 
-TITLES = {"plain": "plain: the inferred z fill a part of N(0, I)", "expanded": "with parameter expansion"}
+TITLES = {
+    "plain": "plain: the inferred z fill a part of N(0, I)",
+    "expanded": "with parameter expansion, and z squashed into a ball",
+}
+
+
+def plain(settings: GeneratorSettings) -> nn.Module:
+    """The built-in network without the two layers that squash z."""
+    assert settings.latent_dim is not None
+    return networks.deconv(settings.latent_dim)[2:]
 
 
 def main() -> None:
