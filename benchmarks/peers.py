@@ -1,17 +1,18 @@
 """Descriptors against torchebm's persistent contrastive divergence: distance of samples after equal seconds.
 
-Both learn the same energy from the same images, float32, in the seconds of ``--seconds``. anasyn learns as its recipes
-do, with the rate falling to 0 in these seconds. torchebm (`ContrastiveDivergence`, persistent, with its own defaults
-but for the size of its buffer, and `LangevinDynamics` with its chains kept in [−1, 1]) learns with Adam at the best of
-`CHOICES`, found with the first seed. Its samples are its persistent chains, or chains of ten times its length from
-noise, whichever are nearer to the images. Printed: sliced Wasserstein distances × 10³ of as many samples as there are
-images, at most `NUM_SAMPLES`.
+Both learn from the same images in the seconds of ``--seconds``. anasyn learns with its defaults, the rate falling to 0
+in these seconds. torchebm (`ContrastiveDivergence`, persistent, with its own defaults but for the size of its buffer,
+and `LangevinDynamics` with its chains kept in [−1, 1]) learns the energy of the default descriptor with N(0, s² I), in
+float32, with Adam at the best of `CHOICES`, found with the first seed. Its samples are its persistent chains, or chains
+of ten times its length from noise, whichever are nearer to the images. Printed: sliced Wasserstein distances × 10³ of
+as many samples as there are images, at most `NUM_SAMPLES`; infinite where the samples are not finite.
 
 Without the photographs (ANASYN_PHOTOGRAPHS) only the drawn egrets are learned.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -51,9 +52,10 @@ def rows(fast: bool, seeds: int, seconds: float, only: list[str]) -> Iterator[Ro
     for name in only or SETS:
         if name in density.PHOTOGRAPHS and "ANASYN_PHOTOGRAPHS" not in os.environ:
             continue
-        tried = {choice: child(name, 0, seconds, choice) for choice in (CHOICES[:1] if fast else CHOICES)}
-        for choice, figure in tried.items():
-            yield Row(f"{name}, torchebm, step %g, noise %g, rate %g, seed 0" % choice, figure)
+        tried = {}
+        for choice in CHOICES[:1] if fast else CHOICES:
+            tried[choice] = child(name, 0, seconds, choice)
+            yield Row(f"{name}, torchebm, step %g, noise %g, rate %g, seed 0" % choice, tried[choice])
         best = min(tried, key=lambda each: tried[each])
         theirs = [tried[best], *(child(name, seed, seconds, best) for seed in range(1, 1 if fast else seeds))]
         ours = [child(name, seed, seconds, None) for seed in range(1 if fast else seeds)]
@@ -73,6 +75,8 @@ def distance(samples: "Tensor", images: "ImageSet") -> float:
     from anasyn.data import to_uint8
     from anasyn.evaluation import evenly, sliced_wasserstein
 
+    if not samples.isfinite().all():
+        return math.inf
     return sliced_wasserstein(to_uint8(samples), images.pixels[evenly(len(images), len(samples))]).mean
 
 
@@ -127,7 +131,7 @@ def theirs(name: str, seed: int, seconds: float, choice: tuple[float, float, flo
         optimizer.step()
     noise_images = torch.randn(num, *images.pixels.shape[1:])
     fresh = sampler.sample(x=noise_images, n_steps=10 * NUM_STEPS)
-    return min(distance(each.nan_to_num(0.0), images) for each in (loss_of.replay_buffer, fresh))
+    return min(distance(each, images) for each in (loss_of.replay_buffer, fresh))
 
 
 if __name__ == "__main__":
