@@ -106,7 +106,7 @@ class Run:
                     raise InputError(f"{field.name}: expected a value, got null")
             return cls(path, config["recipe"], settings)
         except (ValueError, KeyError, TypeError) as cause:  # InputError is a ValueError
-            other = saved.another_version({"anasyn": written_by})
+            other = saved.another_version(written_by)
             raise InputError(f"{file}: not the settings of a run of this version ({cause}){other}") from cause
 
     @property

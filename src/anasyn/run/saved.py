@@ -81,7 +81,7 @@ def load(
             begin(learner, like, *shards, seed, 0 if same else state["iteration"])
             if learner.optimizer:
                 prime(learner.optimizer)
-            good = _read(path, learner, state["versions"], guard.active, images, shards, same=same)
+            good = _read(path, learner, state["versions"].get("anasyn"), guard.active, images, shards, same=same)
         except InputError as fault:
             faults.append(fault)
             continue
@@ -114,7 +114,7 @@ def _require_kinds(state: dict[str, Any], guard: Guard, path: Path) -> None:
 def _read(
     path: Path,
     learner: Learner,
-    written_by: dict[str, str],
+    written_by: str | None,
     guarded: bool,
     images: Listing,
     shards: tuple[Shard, Shard],
@@ -144,9 +144,8 @@ def _identity(images: Listing) -> str:
     return content.hexdigest()
 
 
-def another_version(versions: dict[str, str]) -> str:
+def another_version(written_by: str | None) -> str:
     """What a message about a file adds if another version of anasyn wrote it."""
-    written_by = versions.get("anasyn")
     return "" if written_by == __version__ else f"; anasyn {written_by} wrote it, and this is {__version__}"
 
 
