@@ -221,6 +221,11 @@ def test_an_adapted_kernel_says_that_it_adapts_and_once_only():
     records = list(learn(generator_learner(kernel=mcmc.MALA(5.0)), pictures(), num_iterations=20))
     assert "it is adapted from there" in records[0].events[0]
     assert all(record.events == () for record in records[1:])
+    limit = float(records[0].events[0].split("2/√λ_max = ")[1].split(" ")[0])
+    for factor, told in ((1.8, 0), (2.2, 1)):  # a little above the limit, adaptation is enough
+        learner = generator_learner(kernel=mcmc.MALA(factor * limit))
+        (first,) = learn(learner, pictures(), num_iterations=1)
+        assert len(first.events) == told
 
 
 def test_stability_checks_change_no_number(monkeypatch):
