@@ -85,7 +85,7 @@ class DescriptorSettings(DensitySettings):
         # overshoot. Adjusted ones reject overshooting proposals, and f would grow steeper without bound: they start at
         # the images instead (contrastive divergence, Hinton 2002), and f stays bounded.
         start: Start = "mean" if self.kernel in ("auto", "langevin") else "data"
-        step_size = self.step_size or 0.01
+        step_size = self.step_size or 0.005
         filled = self.filled(
             scale,
             batch_size=batch,
@@ -93,12 +93,13 @@ class DescriptorSettings(DensitySettings):
             step_size=step_size,
             num_steps=30,
             chains_per_image=1,
-            learning_rate=0.0003,
+            # More at once, or less noise, and with some images f becomes so steep that chains are unstable.
+            learning_rate=0.001 if batch == n else 0.0003,
             data_noise=0.03,
             width=128 if n <= 1000 else 256,
             scale=2 / step_size**2,
             components=0,
-            iterations=1000 if batch == n else min(max(10 * math.ceil(n / batch), 2000), 20_000),
+            iterations=500 if batch == n else min(max(10 * math.ceil(n / batch), 2000), 20_000),
         )
         return replace(filled, reference="isotropic", start=start if self.start == "auto" else self.start)
 
