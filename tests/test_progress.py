@@ -45,10 +45,27 @@ def test_plain_lines_are_the_first_the_last_and_one_every_few_seconds(
     monkeypatch.setattr(progress, "time", Clock(1.0))
     list(progress.show(records(11, 31), 31, quiet=False))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "11/31  loss 1235  mse 0.2500  acceptance 0.57  step size 0.0312  20 s left"
+    assert lines[0] == "11/31  loss 1235  mse 0.2500  acceptance 0.57  step size 0.0312"
+    assert lines[1] == "17/31  loss 1235  mse 0.2500  acceptance 0.57  step size 0.0312  14 s left"
     assert [line.split("/")[0] for line in lines] == ["11", "17", "23", "29", "31"]
     assert lines[-1].endswith("  0 s left")
     assert "mse" not in next(progress_line for progress_line in [progress._numbers(next(records(2, 2)))])
+
+
+def test_the_first_iteration_says_nothing_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes a minute to prepare, and the others a second each."""
+    clock = Clock(1.0)
+    monkeypatch.setattr(progress, "time", clock)
+
+    def prepared() -> Iterator[Record]:
+        clock.now += 60
+        yield from records(1, 20)
+
+    list(progress.show(prepared(), 20, quiet=False))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("  ")[2] for line in lines[1:]] == ["13 s left", "7 s left", "1 s left", "0 s left"]
 
 
 def test_a_line_on_a_terminal_moves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,14 +91,16 @@ def _progress_bar(records: Iterable["Record"], total: int) -> Iterator["Record"]
 
 
 def _plain_lines(records: Iterable["Record"], total: int) -> Iterator["Record"]:
-    began = shown = time.monotonic()
+    began = shown = 0.0
     first = None
     for record in records:
         now = time.monotonic()
-        first = record.iteration if first is None else first
-        if record.iteration in (first, total) or now - shown > SECONDS_BETWEEN_LINES:
-            left = (now - began) / (record.iteration - first + 1) * (total - record.iteration)
-            print(f"{record.iteration}/{total}  {_numbers(record)}  {left:.0f} s left", file=sys.stderr, flush=True)
+        if first is None:
+            first, began = record.iteration, now  # it prepares what the others use, and says nothing of their time
+        done = record.iteration - first
+        if done == 0 or record.iteration == total or now - shown > SECONDS_BETWEEN_LINES:
+            left = f"  {(now - began) / done * (total - record.iteration):.0f} s left" if done else ""
+            print(f"{record.iteration}/{total}  {_numbers(record)}{left}", file=sys.stderr, flush=True)
             shown = now
         yield record
 
