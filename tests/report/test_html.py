@@ -308,7 +308,7 @@ def test_settings_that_follow_from_the_data_are_nobodys_wish(tmp_path: Path) -> 
     changed = {change.name: (change.recipe, change.value) for change in settings.changes(run)}
     # Not: the batch, f's scale, the start, the precision, the data, the seed.
     assert changed == {
-        "temperature": (1.0, 0.5), "num_steps": (30, 2), "width": (128, 8), "iterations": (1000, 3), "size": (32, 16),
+        "temperature": (1.0, 0.5), "num_steps": (30, 2), "width": (128, 8), "iterations": (500, 3), "size": (32, 16),
     }  # fmt: skip
     command = settings.command(run)
     assert command.startswith("anasyn learn descriptor --size 16")
