@@ -93,7 +93,7 @@ class DescriptorSettings(DensitySettings):
             step_size=step_size,
             num_steps=30,
             chains_per_image=1,
-            # More at once, or less noise, and with some images f becomes so steep that chains are unstable.
+            # At a higher rate, or with less noise, f becomes too steep for the chains on some images.
             learning_rate=0.001 if batch == n else 0.0003,
             data_noise=0.03,
             width=128 if n <= 1000 else 256,
