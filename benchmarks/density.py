@@ -2,8 +2,8 @@
 
 Few images (`egret-convergent`; `descriptor-convergent` on the drawn egrets): the verdict; how far chains from the data,
 from the persistent ones and from the reference are from the images after the training length and after 100 of it;
-saturated pixels; and the mean of d_t over the last third of the iterations, in standard errors that count its
-autocorrelation.
+how many more of their pixels are saturated than those of the images with noise, whose density this is; and the mean of
+d_t over the last third of the iterations, in standard errors that count its autocorrelation.
 
 Many images (1,000 drawn cats of 64 × 64; one class of CIFAR-10): the same, and samples of `learn descriptor` with its
 defaults beside those of `learn generator`, whose learning rate falls to 0 in the same seconds. Distances of samples are
@@ -144,6 +144,7 @@ def of_chains(learner: "DescriptorLearner", images: "ImageSet", gaps: list[float
     )
     figures = {"verdict is density": float(found.verdict == "density")}
     data = model.observe(clean, learner.data_noise, rng)
+    saturated = saturated_share(to_uint8(data))
     starts = {"the data": data, "the bank": bank, "noise": model.draw_reference(clean, rng)}
     for start, position in starts.items():
         for lengths in (1, LONG):
@@ -152,8 +153,8 @@ def of_chains(learner: "DescriptorLearner", images: "ImageSet", gaps: list[float
             end = to_uint8(state.position)
             figures[f"distance from {start} after {lengths}"] = sliced_wasserstein(end, pixels).mean
             if lengths == LONG:
-                more = saturated_share(end) - saturated_share(pixels)
-                figures[f"saturated pixels from {start}, more than the images', %"] = 100 * more
+                more = saturated_share(end) - saturated
+                figures[f"saturated pixels from {start}, more than the noisy images', %"] = 100 * more
     third = torch.tensor(gaps[-max(len(gaps) // 3, 2) :], dtype=torch.float64)
     return figures | {"mean d_t, nats": third.mean().item(), "mean d_t, standard errors": in_standard_errors(third)}
 

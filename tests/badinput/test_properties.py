@@ -184,6 +184,8 @@ def test_an_accepted_recipe_resolves_and_builds_a_learner(method: Method, data: 
     learner = build_learner(method, recipe, torch.device("cpu"), ("cat", "dog"))
     like = torch.zeros(2, *recipe.shape)
     learner.begin(like, 2, rng=derive(0, "chains"))
+    learned = [weight for group in learner.optimizer.param_groups for weight in group["params"]]
+    assert set(learned) == set(learner.model.parameters())
     with torch.no_grad():
         if method.infer:
             model, z = method.infer(learner)
