@@ -75,6 +75,7 @@ EXPLICIT: dict[str, Any] = {
             chains_per_image=2,
             learning_rate=0.1,
             data_noise=0.2,
+            component_noise=0.1,
         ),
         LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7, precondition="on", step_size=0.1),
         CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
@@ -128,6 +129,7 @@ def test_the_reference_of_a_descriptor_follows_from_the_number_of_images_unless_
     settings = RECIPES["descriptor-convergent"].settings
     assert isinstance(settings, DescriptorSettings)
     assert [settings.resolve(scale(n)).components for n in (2, 7, 900)] == [1, 6, 256]
+    assert [settings.resolve(scale(n)).component_noise for n in (2, 7, 900)] == [0.17, 0.17, 0.0]
 
 
 def test_the_course_s_numbers() -> None:

@@ -27,8 +27,10 @@ def pictures(num: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
     return 0.2 + torch.einsum("nk,kchw->nchw", scores, basis) + 0.05 * noise
 
 
-def fitted(images: Tensor, components: int = 5, noise: float = 0.2) -> FittedGaussian:
-    reference = FittedGaussian((images.shape[1], images.shape[2], images.shape[3]), components).double()
+def fitted(images: Tensor, components: int = 5, noise: float = 0.2, component_noise: float = 0.0) -> FittedGaussian:
+    reference = FittedGaussian(
+        (images.shape[1], images.shape[2], images.shape[3]), components, component_noise
+    ).double()
     reference.fit(images, noise)
     return reference
 
@@ -75,10 +77,10 @@ def test_planted_faults_in_the_products_are_caught(monkeypatch, name, edits):
         check_products(fitted(pictures(7)))
 
 
-def check_moments(num: int, components: int, noise: float = 0.2) -> None:
+def check_moments(num: int, components: int, noise: float = 0.2, component_noise: float = 0.0) -> None:
     """Learning compares noisy images with draws: along the components, and in total, their moments are the same."""
     images = pictures(num)
-    reference = fitted(images, components, noise)
+    reference = fitted(images, components, noise, component_noise)
     noisy = reference.observe(images.repeat(2000 // num, 1, 1, 1), noise, rng(5))
     white = reference.whiten(noisy).flatten(1)
     assert white.square().mean() == pytest.approx(1, abs=0.02)
@@ -87,16 +89,18 @@ def check_moments(num: int, components: int, noise: float = 0.2) -> None:
     torch.testing.assert_close(reference.mean, images.mean(0))
 
 
+@pytest.mark.parametrize("component_noise", [0.0, 0.5])
 @pytest.mark.parametrize(("num", "components"), [(4, 3), (20, 5), (200, 5)])
-def test_noisy_images_have_the_moments_of_the_density(num, components):
-    check_moments(num, components)
+def test_noisy_images_have_the_moments_of_the_density(num, components, component_noise):
+    check_moments(num, components, component_noise=component_noise)
 
 
 @pytest.mark.parametrize(
     "edits",
     [
         {"+ noise**2\n    self.rest": "\n    self.rest"},
-        {"values[:k] + noise**2": "values[:k]"},
+        {"self.variances + self._noise_along(noise) ** 2": "self.variances"},
+        {"self._noise_along(noise)": "noise"},
         {"values[k:].sum()": "0 * values[k:].sum()"},
         {"/ len(x), vectors": "/ (2 * len(x)), vectors"},
     ],
@@ -104,7 +108,7 @@ def test_noisy_images_have_the_moments_of_the_density(num, components):
 def test_planted_faults_in_the_fit_are_caught(monkeypatch, edits):
     plant(monkeypatch, "anasyn.models.reference:FittedGaussian.fit", edits)
     with pytest.raises(AssertionError):
-        check_moments(20, 2, noise=3.0)
+        check_moments(20, 2, noise=3.0, component_noise=0.7)
 
 
 def test_draws_have_its_covariance():
@@ -115,10 +119,11 @@ def test_draws_have_its_covariance():
     torch.testing.assert_close(draws.mean(0), reference.mean.flatten(), atol=0.03, rtol=0)
 
 
-def check_denoising() -> None:
+def check_denoising(component_noise: float = 0.5) -> None:
     """Of images from a Gaussian fitted to images without noise, the posterior mean in closed form."""
     noise = 0.7
-    clean, noisy = fitted(pictures(20), noise=0.1), fitted(pictures(20), noise=(0.1**2 + noise**2) ** 0.5)
+    clean = fitted(pictures(20), noise=0.1)
+    noisy = fitted(pictures(20), noise=(0.1**2 + noise**2) ** 0.5, component_noise=component_noise)
     covariance = matrix(clean) @ matrix(clean).T
     y = noisy.draw(torch.empty(5, *SHAPE, dtype=torch.float64), rng()).requires_grad_()
     (gradient,) = torch.autograd.grad(-noisy.energy(y).sum(), y)
@@ -128,11 +133,20 @@ def check_denoising() -> None:
     torch.testing.assert_close(noisy.denoise(y.detach(), gradient, noise).flatten(1), expected, atol=1e-4, rtol=0)
 
 
-def test_denoised_images_are_the_posterior_means():
-    check_denoising()
+@pytest.mark.parametrize("component_noise", [0.0, 0.5])
+def test_denoised_images_are_the_posterior_means(component_noise):
+    check_denoising(component_noise)
 
 
-@pytest.mark.parametrize("edits", [{"noise**2": "noise"}, {"self.std**2": "self.std"}, {"images + ": "images - "}])
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"noise**2": "noise"},
+        {"_transform_back(self.std * along)": "_transform_back(along)"},
+        {"self._noise_along(noise) ** 2": "noise**2"},
+        {"images + ": "images - "},
+    ],
+)
 def test_planted_faults_in_denoising_are_caught(monkeypatch, edits):
     plant(monkeypatch, "anasyn.models.reference:FittedGaussian.denoise", edits)
     with pytest.raises(AssertionError):

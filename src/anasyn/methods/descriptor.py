@@ -73,6 +73,13 @@ class DescriptorSettings(DensitySettings):
         "learning",
         least=0,
     )
+    component_noise: float | None = setting(
+        None,
+        "with a fitted reference, more noise along the principal components, in units of the images' spread there",
+        "learning",
+        least=0,
+        most=1,
+    )
 
     def resolve(self, scale: Scale) -> Self:
         n = scale.num_images
@@ -96,6 +103,7 @@ class DescriptorSettings(DensitySettings):
             # At a higher rate, or with less noise, f becomes too steep for the chains on some images.
             learning_rate=0.001 if batch == n else 0.0003,
             data_noise=0.03,
+            component_noise=0.0,
             width=128 if n <= 1000 else 256,
             scale=2 / step_size**2,
             components=0,
@@ -113,8 +121,9 @@ class DescriptorSettings(DensitySettings):
             step_size=0.3,
             num_steps=10,
             chains_per_image=max(1, round(24 / n)),
-            learning_rate=0.0003,
+            learning_rate=0.0006 if n <= FEW else 0.0003,
             data_noise=0.17,
+            component_noise=0.17 if n <= FEW else 0.0,  # many images are near each other without it
             width=64,
             scale=10.0,
             components=min(n - 1, 256),
@@ -140,7 +149,8 @@ def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLe
     reference = None
     if settings.reference == "fitted":
         assert settings.components is not None
-        reference = FittedGaussian(settings.shape, settings.components).to(device)
+        assert settings.component_noise is not None
+        reference = FittedGaussian(settings.shape, settings.components, settings.component_noise).to(device)
     model = build_descriptor(settings, device, reference)
     return DescriptorLearner(
         model,

@@ -26,23 +26,33 @@ class FittedGaussian(nn.Module):
     are the principal components of the images s⁻¹ T (Y − m), and λ their variances: what the images have in common
     besides. α is the variance of the rest, in all other directions.
 
+    `observe` adds noise with the covariance τ² Tᵀ s² T, and τ_c² times the images' variances V along the components:
+
+        Tᵀ s (τ² I + τ_c² Uᵀ V U) s T
+
+    A few images are far apart along their components. With noise of s alone they would be islands that no chain leaves,
+    and f would have to be steeper than chains can follow.
+
     Every product with L, Lᵀ or L⁻¹ costs O(D (r + H + W)).
 
     Args:
         shape: (c, H, W) of an image.
         components: r; fewer are used if the images vary in fewer directions.
+        component_noise: τ_c.
     """
 
-    def __init__(self, shape: tuple[int, int, int], components: int):
+    def __init__(self, shape: tuple[int, int, int], components: int, component_noise: float = 0.0):
         super().__init__()
         channels, height, width = shape
         self.shape = shape
+        self.component_noise = component_noise
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("colours", torch.eye(channels))
         self.register_buffer("std", torch.ones(shape))  # s, at each frequency of each principal colour
         self.register_buffer("components", torch.zeros(components, math.prod(shape)))  # U
         self.register_buffer("scales", torch.ones(components))  # √(α + λ)
         self.register_buffer("rest", torch.ones(()))  # √α
+        self.register_buffer("variances", torch.zeros(components))  # V
         self.register_buffer("rows", cosines(height), persistent=False)
         self.register_buffer("columns", cosines(width), persistent=False)
 
@@ -52,6 +62,7 @@ class FittedGaussian(nn.Module):
     components: Tensor
     scales: Tensor
     rest: Tensor
+    variances: Tensor
     rows: Tensor
     columns: Tensor
 
@@ -79,7 +90,8 @@ class FittedGaussian(nn.Module):
         self.components.zero_()[:k] = directions
         alpha = values[k:].sum() / max(x.shape[1] - k, 1) + noise**2
         self.rest.copy_(alpha.sqrt())
-        self.scales.fill_(self.rest)[:k] = (values[:k] + noise**2).clamp_min(alpha).sqrt()
+        self.variances.zero_()[:k] = values[:k]
+        self.scales.copy_((self.variances + self._noise_along(noise) ** 2).clamp_min(alpha).sqrt())
 
     def color(self, x: Tensor) -> Tensor:
         """L x, (n, c, H, W): of x ~ N(0, I) a draw from N(0, C)."""
@@ -110,8 +122,9 @@ class FittedGaussian(nn.Module):
         return drawn.contiguous(memory_format=torch.channels_last)
 
     def observe(self, images: Tensor, noise: float, rng: Rng) -> Tensor:
-        """Y + ``noise`` · Tᵀ s u, u ~ N(0, I): images with noise of their own spectrum, (n, c, H, W)."""
-        return images + noise * self._transform_back(self.std * standard_normal(images, rng))
+        """Y + noise, τ = ``noise``, (n, c, H, W)."""
+        u = self._along(standard_normal(images, rng), noise, self._noise_along(noise))
+        return images + self._transform_back(self.std * u)
 
     def denoise(self, images: Tensor, gradient: Tensor, noise: float) -> Tensor:
         """E[Y | Y + noise] = y + Cov(noise) ∂ log p(y)/∂y, (n, c, H, W): Tweedie's formula for the noise of `observe`.
@@ -121,9 +134,14 @@ class FittedGaussian(nn.Module):
             gradient: ∂ log p(y)/∂y, (n, c, H, W).
             noise: as for `observe`.
         """
-        return images + noise**2 * self._transform_back(self.std**2 * self._transform(gradient))
+        along = self._along(self.std * self._transform(gradient), noise**2, self._noise_along(noise) ** 2)
+        return images + self._transform_back(self.std * along)
 
-    def _along(self, x: Tensor, rest: Tensor, scales: Tensor) -> Tensor:
+    def _noise_along(self, noise: float) -> Tensor:
+        """√(τ² + τ_c² V), the standard deviation of the noise along each component, in units of s, (r,)."""
+        return (noise**2 + self.component_noise**2 * self.variances).sqrt()
+
+    def _along(self, x: Tensor, rest: Tensor | float, scales: Tensor) -> Tensor:
         """(``rest`` I + Uᵀ (``scales`` − ``rest``) U) x."""
         flat = x.flatten(1)
         return (rest * flat + (flat @ self.components.T * (scales - rest)) @ self.components).view(-1, *self.shape)
