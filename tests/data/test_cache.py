@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -439,7 +440,7 @@ class Disk:
 def power_fails(folder: Path, own_cache: Path) -> None:
     """Two chunks are done; then the process and the disk stop, whatever the process was about to do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building.os, "cpu_count", lambda: 0)  # one worker
+        patch.setattr(building, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
         Disk(patch)
         flush, flushed = RowFile.flush, []
 

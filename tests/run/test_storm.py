@@ -107,7 +107,7 @@ def settings(model: str, number: int) -> Settings:
             components=rng.randint(0, 20),
             scale=between(0.1, 1000),
             data_noise=between(0.01, 1),
-            component_noise=between(0.0, 1),
+            component_noise=between(0.01, 1),
         )
     else:
         starts = ["auto", "mean", "reference", "uniform", "data", "persistent"]
