@@ -123,7 +123,7 @@ class DescriptorSettings(DensitySettings):
             chains_per_image=max(1, round(24 / n)),
             learning_rate=0.0006 if n <= FEW else 0.0003,
             data_noise=0.17,
-            component_noise=0.17 if n <= FEW else 0.0,  # many images are near each other without it
+            component_noise=0.17 if n <= FEW else 0.0,  # of many, fewer kinds would be found
             width=64,
             scale=10.0,
             components=min(n - 1, 256),

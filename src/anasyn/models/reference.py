@@ -30,8 +30,8 @@ class FittedGaussian(nn.Module):
 
         Tᵀ s (τ² I + τ_c² Uᵀ V U) s T
 
-    A few images are far apart along their components. With noise of s alone they would be islands that no chain leaves,
-    and f would have to be steeper than chains can follow.
+    A few images are far apart along their components. With noise of s alone, f would have to be steeper there than the
+    chains can follow while it is learned.
 
     Every product with L, Lᵀ or L⁻¹ costs O(D (r + H + W)).
 
