@@ -138,7 +138,7 @@ def of_chains(learner: "DescriptorLearner", images: "ImageSet", gaps: list[float
     pixels = images.pixels[index]
     clean = to_float(pixels)
     kernel, bank = learner.first_chains(index, clean, rng)
-    model, steps, m = learner.model, learner.num_steps, learner.chains_per_image
+    model, steps = learner.model, learner.num_steps
     assert model.reference
     assert isinstance(learner.chains, mcmc.PersistentChains)
     records = [{"energy_gap": gap} for gap in gaps]
@@ -146,8 +146,8 @@ def of_chains(learner: "DescriptorLearner", images: "ImageSet", gaps: list[float
         model, kernel, steps, bank, clean, records, data_noise=learner.data_noise, num_images=len(images), rng=rng
     )
     figures = {"verdict is density": float(found.verdict == "density")}
-    chain = (index[:, None] * m + torch.arange(m)).flatten() % len(learner.chains.positions)
-    clean, each = clean.repeat_interleave(m, 0), pixels.repeat_interleave(m, 0)
+    chain, clean, _ = learner._chains_of(index, clean, rng)
+    each = pixels.repeat_interleave(learner.chains_per_image, 0)
     kernel = learner.kernel.with_step_size(learner.chains.step_sizes[chain])
     data, noise = model.observe(clean, learner.data_noise, rng), model.draw_reference(clean, rng)
     drawn = model.observe(clean[torch.randint(len(clean), (len(clean),), generator=rng)], learner.data_noise, rng)

@@ -91,7 +91,7 @@ class FittedGaussian(nn.Module):
         alpha = values[k:].sum() / max(x.shape[1] - k, 1) + noise**2
         self.rest.copy_(alpha.sqrt())
         self.variances.zero_()[:k] = values[:k]
-        self.scales.copy_((self.variances + self._noise_along(noise) ** 2).clamp_min(alpha).sqrt())
+        self.scales.copy_((self.variances + self._noise_along(noise)).clamp_min(alpha).sqrt())
 
     def color(self, x: Tensor) -> Tensor:
         """L x, (n, c, H, W): of x ~ N(0, I) a draw from N(0, C)."""
@@ -122,8 +122,8 @@ class FittedGaussian(nn.Module):
         return drawn.contiguous(memory_format=torch.channels_last)
 
     def observe(self, images: Tensor, noise: float, rng: Rng) -> Tensor:
-        """Y + noise, τ = ``noise``, (n, c, H, W)."""
-        u = self._along(standard_normal(images, rng), noise, self._noise_along(noise))
+        """Y + noise with the covariance Tᵀ s (τ² I + τ_c² Uᵀ V U) s T, τ = ``noise``, (n, c, H, W)."""
+        u = self._along(standard_normal(images, rng), noise, self._noise_along(noise).sqrt())
         return images + self._transform_back(self.std * u)
 
     def denoise(self, images: Tensor, gradient: Tensor, noise: float) -> Tensor:
@@ -134,12 +134,12 @@ class FittedGaussian(nn.Module):
             gradient: ∂ log p(y)/∂y, (n, c, H, W).
             noise: as for `observe`.
         """
-        along = self._along(self.std * self._transform(gradient), noise**2, self._noise_along(noise) ** 2)
+        along = self._along(self.std * self._transform(gradient), noise**2, self._noise_along(noise))
         return images + self._transform_back(self.std * along)
 
     def _noise_along(self, noise: float) -> Tensor:
-        """√(τ² + τ_c² V), the standard deviation of the noise along each component, in units of s, (r,)."""
-        return (noise**2 + self.component_noise**2 * self.variances).sqrt()
+        """τ² + τ_c² V, the variance of the noise along each component, in units of s², (r,)."""
+        return noise**2 + self.component_noise**2 * self.variances
 
     def _along(self, x: Tensor, rest: Tensor | float, scales: Tensor) -> Tensor:
         """(``rest`` I + Uᵀ (``scales`` − ``rest``) U) x."""
