@@ -83,6 +83,9 @@ def test_a_descriptor_that_matches_gaussian_data_is_a_density(density):
     assert density.stein_data.ratio == pytest.approx(1, rel=0.05)
     # Unadjusted: the stationary variance is 1/(λ(1 − λδ²/4)), λ = 4, so that Stein's ratio is 1/0.95.
     assert all(each.ratio == pytest.approx(1 / 0.95, rel=0.04) for each in density.stein_long)
+    # KL in both directions of N(0, v) and N(0, 1) is D (v + 1/v − 2)/2; with the chains' variance v for the first mean.
+    v, dimension = 0.25 / 0.95, 3 * 16 * 16
+    assert density.reference_divergence == pytest.approx(1.5 * (1 - v) * dimension, abs=80)  # four times √(2D/8) · 1.5
     expected = (0.25 / 0.95) ** 0.5
     assert density.long_run.std[:, -1].mean().item() == pytest.approx(expected, rel=0.03)
 
@@ -264,15 +267,24 @@ GOOD = Distances(
     ],
 )
 def test_the_verdict_s_rule(changes, ratios, verdict):
-    found, reasons = judge(replace(GOOD, **changes), ratios, same=True)
+    found, reasons = judge(replace(GOOD, **changes), ratios, 1000.0, same=True)
     assert found == verdict
     assert len(reasons) >= 2
 
 
 def test_chains_that_remember_their_starts_are_no_density():
-    found, reasons = judge(GOOD, (1.0, 1.0), same=False)
+    found, reasons = judge(GOOD, (1.0, 1.0), math.nan, same=False)
     assert found == "short-run sampler"
     assert reasons[-1] == "long chains stay near the data, but have not forgotten where they started"
+
+
+def test_a_reference_near_the_data_is_not_what_f_has_learned():
+    found, reasons = judge(GOOD, (1.0, 1.0), 3.0, same=True, earned=True)
+    assert found == "not learned"
+    assert reasons[-1].startswith("the density and its reference are 3 nats apart")
+    assert judge(GOOD, (1.0, 1.0), 11.0, same=True, earned=True)[0] == "density"
+    # A short-run sampler's chains may come to no end.
+    assert judge(replace(GOOD, data_long=math.inf), (math.nan, math.nan), math.nan, same=True)[0] == "short-run sampler"
 
 
 def test_proposals_near_the_data_were_not_given_to_the_chains():
@@ -290,8 +302,8 @@ def test_proposals_near_the_data_were_not_given_to_the_chains():
         diffused_short=58.5,
         diffused_long=234.3,
     )
-    assert judge(distances, (-15.1, -16.4), same=True, earned=True)[0] == "short-run sampler"
-    assert judge(distances, (-15.1, -16.4), same=True)[0] == "not learned"
+    assert judge(distances, (-15.1, -16.4), math.nan, same=True, earned=True)[0] == "short-run sampler"
+    assert judge(distances, (-15.1, -16.4), math.nan, same=True)[0] == "not learned"
 
 
 # ------------------------------------------------------------------------------------------------ d_t

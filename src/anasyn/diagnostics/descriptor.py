@@ -44,6 +44,7 @@ class DescriptorDiagnosis:
     stein_synthesized: Stein
     stein_long: tuple[Stein, Stein]  # after the long run, from the data and from the starts
     agreement: Agreement  # of long chains from the data, from the starts and from noise
+    reference_divergence: float  # KL(p_θ ‖ p₀) + KL(p₀ ‖ p_θ) by the long chains from noise, nats
     gap: Gap | None
     diverged: int | None  # transitions after which a chain of the long run was no longer finite
     long_run: LongRun = field(repr=False)
@@ -132,6 +133,8 @@ def diagnose_descriptor(
         noise = model.draw_reference(clean, rng)
         num_long = LONG_RUN * num_steps
         state, _ = mcmc.run(kernel.with_step_size(step_size), model.log_density, noise, num_steps=num_long, rng=rng)
+        with torch.no_grad():  # log p_θ − log p₀ = f − const: its mean under p_θ less that under p₀
+            divergence = (model(state.position).mean() - model(noise).mean()).item()
     from_noise = to_uint8(state.position) if state.position.isfinite().all() else None
 
     levels = min(3, swd_levels(min(clean.shape[2:])))
@@ -176,7 +179,7 @@ def diagnose_descriptor(
     # A fitted reference is near the images itself: chains from it have to come to the same density as all others.
     fitted = model.reference is not None
     same = agree.same and (agree.forgotten or not fitted)
-    verdict, reasons = judge(distances, steins_long, same=same, earned=proposed or fitted)
+    verdict, reasons = judge(distances, steins_long, divergence, same=same, earned=proposed or fitted)
     which = f"{len(names)} evenly spaced of the {num_images}" if len(names) < num_images else f"the {num_images}"
     added = f" with noise {data_noise:g}, as in learning" if data_noise else ""
     protocol = (
@@ -198,6 +201,7 @@ def diagnose_descriptor(
         stein_synthesized=steins[1][1],
         stein_long=steins[-1],
         agreement=agree,
+        reference_divergence=divergence,
         gap=energy_gap([record["energy_gap"] for record in records if "energy_gap" in record]),
         diverged=watched.diverged,
         long_run=long_run,

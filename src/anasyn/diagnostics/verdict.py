@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..methods.synthesis import LONG_RUN
 
-__all__ = ["HELD", "LEARNED", "STAYS", "STEIN", "Distances", "Verdict", "judge"]
+__all__ = ["APART", "HELD", "LEARNED", "STAYS", "STEIN", "Distances", "Verdict", "judge"]
 
 Verdict = Literal["density", "short-run sampler", "not learned"]
 
@@ -21,6 +21,12 @@ HELD = 0.5
 
 STEIN = 2.0
 """Factor by which −E[y · ∇ log p]/D may differ from 1 at the end of long chains that count as draws from p."""
+
+
+APART = 10.0
+"""Nats by which p_θ and p₀ differ, by the Kullback–Leibler divergences in both directions, if f has learned anything.
+
+Of two Gaussians of equal covariance with this divergence, f would assign 6 % of the draws to the wrong one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Distances:
 
 
 def judge(
-    distances: Distances, stein: tuple[float, float], *, same: bool, earned: bool = False
+    distances: Distances, stein: tuple[float, float], divergence: float, *, same: bool, earned: bool = False
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and its reasons in words. Shares are of the way from the data, 0, to their mean colours, 1.
 
@@ -53,7 +59,8 @@ def judge(
                             data to the other, but at most `LEARNED`; Stein's ratios are within `STEIN` of 1; and a
                             two-sample test does not tell the two apart
         short-run sampler   otherwise, if the images synthesised at the training length are below `LEARNED`
-        not learned         otherwise
+        not learned         otherwise, and wherever p_θ is less than `APART` from its reference, which may be near the
+                            data itself
 
     If the starts are below `LEARNED` themselves, as for persistent chains or contrastive divergence, being near the
     data shows something only if noise alone would have taken the chains away: their share must also be below `HELD`
@@ -65,6 +72,7 @@ def judge(
     Args:
         distances: to the data.
         stein: −E[y · ∇ log p]/D at the end of the long runs, from the data and from the starts.
+        divergence: of p_θ and p₀, in nats; NaN or infinite if long chains from p₀ are not finite.
         same: whether the ends of the two are not told apart; with a fitted reference, nor those of chains from it.
         earned: whether the starts have never been images.
     """
@@ -78,9 +86,11 @@ def judge(
     bound = min(max(STAYS, share(distances.halves)), LEARNED)
     stays = max(data_long, starts_long) < bound and held_long
     at_rest = all(1 / STEIN < ratio < STEIN for ratio in stein)
-    learned = synthesized < LEARNED and held_short
+    differs = not divergence < APART  # NaN is no sign that f has learned nothing
+    learned = synthesized < LEARNED and held_short and differs
 
-    verdict: Verdict = "density" if stays and at_rest and same else "short-run sampler" if learned else "not learned"
+    is_density = stays and at_rest and same and differs
+    verdict: Verdict = "density" if is_density else "short-run sampler" if learned else "not learned"
     reasons = [
         f"at the training length, synthesised images are {_percent(synthesized)} of the way from the data to their "
         f"mean colours (learned: below {LEARNED:.0%})",
@@ -105,6 +115,11 @@ def judge(
         )
     if stays and not same:
         reasons.append("long chains stay near the data, but have not forgotten where they started")
+    if math.isfinite(divergence):
+        reasons.append(
+            f"the density and its reference are {divergence:.3g} nats apart, by the Kullback–Leibler divergences "
+            f"in both directions (learned: at least {APART:g})"
+        )
     return verdict, tuple(reasons)
 
 
