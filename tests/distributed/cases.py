@@ -14,6 +14,7 @@ from torch import Tensor, distributed
 from anasyn import learn, mcmc, ranks
 from anasyn.data import draw_cats, drawn_factors
 from anasyn.learning import (
+    ComponentMetric,
     CooperativeLearner,
     DescriptorLearner,
     GeneratorLearner,
@@ -68,7 +69,7 @@ def convergent(most_chains: int) -> DescriptorLearner:
     reference = FittedGaussian((3, SIDE, SIDE), 8)
     model = Descriptor(networks.conv(SIDE, (8, 8), strides=2), 0.4, scale=10.0, reference=reference)
     chains = mcmc.PersistentChains(model.draw_reference, restart=0.1, share=True)
-    kernel = mcmc.MALA(0.3, reference)
+    kernel = mcmc.MALA(0.3, ComponentMetric(reference))
     options = {"num_steps": 5, "data_noise": 0.1, "chains": chains, "most_chains": most_chains}
     return DescriptorLearner(model, kernel=kernel, **options)
 

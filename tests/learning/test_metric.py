@@ -1,12 +1,12 @@
-"""The shared metric: the mean curvature of the posteriors, with which chains of z move in all directions."""
+"""Metrics that follow what is learned, with which chains of z and of images move in all directions."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from anasyn import GeneratorLearner, learn, mcmc
-from anasyn.learning import SharedMetric, expand
-from anasyn.models import Generator, Mask, Observed
+from anasyn import DescriptorLearner, GeneratorLearner, learn, mcmc
+from anasyn.learning import ComponentMetric, SharedMetric, expand
+from anasyn.models import Descriptor, FittedGaussian, Generator, Mask, Observed
 
 from ..planting import plant
 
@@ -175,6 +175,110 @@ def test_it_follows_the_expansion():
     check_expanded()
 
 
+# ----------------------------------------------------------------------------------------- the metric of components
+
+SHAPE, NARROW = (3, 8, 8), torch.tensor([0.05, 1.0, 0.3, 1.0], dtype=FLOAT)  # widths of p along U, of the reference's
+SCALES = (NARROW * (3 * 8 * 8 / 4) ** (1 / 6)).clamp_max(1)  # of the metric, of the reference's
+
+
+def component_metric() -> ComponentMetric:
+    """That of a reference with four components, in which the images vary a hundred times as much as in the rest."""
+    basis = torch.randn(4, *SHAPE, generator=rng(4), dtype=FLOAT)
+    images = torch.einsum("nk,kchw->nchw", torch.randn(60, 4, generator=rng(5), dtype=FLOAT), basis)
+    images = images + 0.01 * torch.randn(images.shape, generator=rng(6), dtype=FLOAT)
+    reference = FittedGaussian(SHAPE, 4).double()
+    reference.fit(images, 0.05)
+    metric = ComponentMetric(reference)
+    metric.begin()
+    return metric
+
+
+def narrow_density(reference: FittedGaussian):
+    """log p of the Gaussian that is `NARROW` as wide as the reference along its components, and as wide elsewhere."""
+
+    def log_density(images: Tensor) -> Tensor:
+        scores = reference.whiten(images).flatten(1) @ reference.components.T
+        return -reference.energy(images) - (scores.square() * (NARROW**-2 - 1)).sum(1) / 2
+
+    return log_density
+
+
+def check_products() -> None:
+    """At first L is the reference's; then its scales along the components are others."""
+    metric = component_metric()
+    reference = metric.reference
+    x = torch.randn(5, *SHAPE, generator=rng(), dtype=FLOAT)
+    torch.testing.assert_close(metric.color(x), reference.color(x))
+    torch.testing.assert_close(metric.color_transposed(x), reference.color_transposed(x))
+    metric.log_precisions = metric.log_precisions - 2 * NARROW.log()
+    torch.testing.assert_close(metric.scales, SCALES * reference.scales)
+    along = reference.whiten(reference.mean + metric.color(x)).flatten(1) @ reference.components.T
+    torch.testing.assert_close(along, SCALES * (x.flatten(1) @ reference.components.T), rtol=0, atol=1e-5)
+    torch.testing.assert_close((metric.color_transposed(x) * x.flip(0)).sum(), (x * metric.color(x.flip(0))).sum())
+    metric.log_precisions = metric.log_precisions - 100
+    torch.testing.assert_close(metric.color(x), reference.color(x))  # never wider than the reference
+
+
+def check_followed() -> None:
+    """Scales are the density's widths along the components, though a few chains are far from equilibrium."""
+    metric = component_metric()
+    reference = metric.reference
+    log_density = narrow_density(reference)
+    for t in range(300):
+        x = torch.randn(50, *SHAPE, generator=rng(t), dtype=FLOAT)
+        flat = x.flatten(1)
+        flat = flat + (flat @ reference.components.T * (NARROW - 1)) @ reference.components  # of p, whitened
+        flat[0] = x[0].flatten()  # of the reference
+        images = reference.mean + reference.color(flat.view(x.shape))
+        metric.update(mcmc.init(log_density, images, 1.0).gradient)
+    torch.testing.assert_close(metric.scales, SCALES * reference.scales, rtol=0.15, atol=0)
+
+
+def check_learning() -> None:
+    """The learner's chains keep their step sizes where f is steep along the components alone."""
+    metric = component_metric()
+    model = Descriptor(Narrow(metric.reference), 1.0, reference=metric.reference).double()
+    learner = DescriptorLearner(
+        model,
+        kernel=mcmc.MALA(0.5, metric),
+        chains=mcmc.PersistentChains(model.draw_reference),
+        num_steps=10,
+        data_noise=0.05,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.0),
+    )
+    images = torch.zeros(30, *SHAPE, dtype=FLOAT)
+    learner.begin(images, 30, rng=rng())
+    for t in range(150):
+        learner.step(torch.arange(30), images, rng=rng(t))
+    torch.testing.assert_close(metric.scales, SCALES * metric.reference.scales, rtol=0.35, atol=0)
+    assert learner.chains.step_sizes.mean() > 0.5
+    assert learner.kept()["metric.log_precisions"] is metric.log_precisions
+
+
+class Narrow(nn.Module):
+    """The f of `narrow_density`."""
+
+    def __init__(self, reference: FittedGaussian):
+        super().__init__()
+        self.density, self.energy = narrow_density(reference), reference.energy
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.density(images) + self.energy(images) + self.offset
+
+
+def test_the_metric_of_components_is_one_matrix():
+    check_products()
+
+
+def test_the_metric_of_components_has_the_widths_of_the_density():
+    check_followed()
+
+
+def test_chains_of_images_move_where_f_is_steep_along_components():
+    check_learning()
+
+
 @pytest.mark.parametrize(
     ("where", "edits", "check"),
     [
@@ -190,9 +294,17 @@ def test_it_follows_the_expansion():
         ("latent:LatentLearner.infer", {"if self.metric:": "if False:"}, check_all_directions),
         ("expansion:expand", {"metric.expand(root)": "metric.expand(inverse)"}, check_expanded),
         ("expansion:expand", {"metric.expand(root)": "pass"}, check_expanded),
+        ("metric:ComponentMetric.update", {".log().sum(0)": ".sum(0)", "logs / num": "(logs / num).log()"},
+         check_followed),
+        ("metric:ComponentMetric.update", {" - OF_NORMAL": ""}, check_followed),
+        ("metric:ComponentMetric.update", {"logs / num": "logs"}, check_followed),
+        ("metric:ComponentMetric.color_transposed", {"gradient, self.scales": "gradient"}, check_products),
+        ("descriptor:DescriptorLearner.step", {"self.metric.update(state.gradient)": "pass"}, check_learning),
     ],
     ids=["L of the transposed factor", "σ forgotten", "too few counted at first", "Lᵀ x for L x", "too slow a mean",
-         "nothing forgotten", "measured in every iteration", "never updated", "the inverse change", "left behind"],
+         "nothing forgotten", "measured in every iteration", "never updated", "the inverse change", "left behind",
+         "outliers in the mean", "the log of a mean for the mean of logs", "a sum for a mean", "L of another matrix",
+         "components never updated"],
 )  # fmt: skip
 def test_planted_faults_are_caught(where, edits, check, monkeypatch):
     plant(monkeypatch, f"anasyn.learning.{where}", edits)

@@ -9,7 +9,7 @@ from .generator import GeneratorLearner
 from .guard import Guard
 from .latent_prior import LatentPriorLearner, draw_prior
 from .learner import Learner
-from .metric import SharedMetric
+from .metric import ComponentMetric, SharedMetric
 from .noise import LearnedNoise
 from .principal import principal_components, principal_scores
 from .record import Divergence, Record, Watch, require_finite
@@ -19,6 +19,7 @@ from .state import non_finite, prime, restore, shared_tensors, tensors_of, tenso
 from .texture import TextureLearner
 
 __all__ = [
+    "ComponentMetric",
     "CooperativeLearner",
     "DescriptorLearner",
     "Divergence",

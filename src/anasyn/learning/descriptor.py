@@ -7,6 +7,7 @@ from .. import mcmc, ranks
 from ..models import Descriptor
 from ..processor import frozen
 from ..rng import Rng, repeated
+from .metric import ComponentMetric, metric_of
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["DescriptorLearner", "chain_limits"]
@@ -22,7 +23,8 @@ class DescriptorLearner:
 
     Args:
         model: the descriptor.
-        kernel: the transition; if it has a target acceptance, each chain's step size is adapted towards it.
+        kernel: the transition; if it has a target acceptance, each chain's step size is adapted towards it. A
+            `ComponentMetric` that is its preconditioner is kept up to date.
         num_steps: l, transitions an iteration.
         chains: where the chains start; None for each image's mean colour.
         chains_per_image: ñ/n.
@@ -50,6 +52,7 @@ class DescriptorLearner:
     ):
         self.model = model
         self.kernel = kernel or mcmc.Langevin(0.01)
+        self.metric = metric_of(self.kernel, ComponentMetric)
         self.num_steps = num_steps
         self.chains = chains or mcmc.ColdChains()
         self.chains_per_image = chains_per_image
@@ -66,11 +69,15 @@ class DescriptorLearner:
             # As many for each place in a batch, so that the images of a process use chains of this process.
             num_chains = min(num_chains, max(self.most_chains // ranks.total_of(len(images)), 1) * len(images))
         self.chains.allocate(num_chains, self.kernel.step_size, like=images, rng=rng)
+        if self.metric:
+            self.metric.begin()
 
     def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
         """Fits the reference to the images, if it is one that is fitted."""
         if self.model.reference:
             self.model.reference.fit(whole, self.data_noise)
+        if self.metric:
+            self.metric.begin()
 
     def step(self, index: Tensor, images: Tensor, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images Y, (b, *event) in [−1, 1], and their indices in the data set, (b,).
@@ -111,6 +118,8 @@ class DescriptorLearner:
 
         # Both steps are accepted: keep Ỹ_i, θ_{t+1} = θ_t + γ_t × gradient                                     (17)
         self.chains.store(chain, synthesized, mcmc.adapt(self.kernel, step_size, info.acceptance_rate, gain=0.3))
+        if self.metric:
+            self.metric.update(state.gradient)
         self.optimizer.step()
         return record
 
@@ -127,8 +136,8 @@ class DescriptorLearner:
         """Learns nothing from held-out images."""
 
     def kept(self) -> dict[str, Tensor]:
-        """Nothing more."""
-        return {}
+        """What the metric has measured."""
+        return {"metric.log_precisions": self.metric.log_precisions} if self.metric else {}
 
     def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Nothing more."""

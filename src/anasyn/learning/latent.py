@@ -12,7 +12,7 @@ from ..processor import frozen
 from ..rng import Rng, rows_of
 from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
 from .inference import infer
-from .metric import kept_metric, metric_of
+from .metric import SharedMetric, kept_metric, metric_of
 from .noise import LearnedNoise
 from .principal import start_at_principal_scores
 
@@ -47,7 +47,7 @@ class LatentLearner:
         self.model = model
         self.optimizer = optimizer
         self.kernel = kernel or mcmc.MALA()
-        self.metric = metric_of(self.kernel)
+        self.metric = metric_of(self.kernel, SharedMetric)
         self.num_steps = num_steps
         self.expansion = expansion
         self.noise = noise

@@ -1,21 +1,26 @@
-"""A preconditioner of the chains of z: the mean curvature of the images' posteriors."""
+"""Preconditioners that follow what is learned: of the chains of z, and of those of images."""
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from .. import ranks
 from ..mcmc import Kernel
-from ..models import Generator, Images, observed
+from ..models import FittedGaussian, Generator, Images, observed
 from ..processor import frozen
 from ..rng import Rng, standard_normal, unrelated
 
-__all__ = ["SharedMetric", "kept_metric", "metric_of"]
+__all__ = ["ComponentMetric", "SharedMetric", "kept_metric", "metric_of"]
+
+M = TypeVar("M", "SharedMetric", "ComponentMetric")
 
 INTERVAL = 4  # iterations between measurements, each of which costs as much as a transition
 NUM_FIRST = 64  # z of the first measurement
 MEMORY = 10  # the running mean is over as many v as ten times d, or ten batches
+GAIN = 0.02  # weight of an iteration's chains in the running mean of their gradients
+OF_NORMAL = -1.27036  # E[log x²], x ~ N(0, 1): −γ − log 2, γ Euler's constant
 
 
 class SharedMetric:
@@ -104,9 +109,63 @@ class SharedMetric:
         return gradient @ self.factor
 
 
-def metric_of(kernel: Kernel) -> SharedMetric | None:
-    """The kernel's preconditioner, if it is a shared metric."""
-    return kernel.preconditioner if isinstance(kernel.preconditioner, SharedMetric) else None
+class ComponentMetric:
+    """A preconditioner of chains of images: that of a fitted reference, with scales that follow the learned density.
+
+        L = Tᵀ s (√α I + Uᵀ (S − √α) U),   S_k² = min(α + λ_k, (D/r)^(1/3) v_k),
+        v_k = exp(E[log x²] − E[log g_k²]),   g = U s T ∂ log p(Y)/∂Y,   x ~ N(0, 1)
+
+    with T, s, U, α, λ and r of `FittedGaussian`, and the mean over the chains. Where g_k is Gaussian, v_k = 1/E[g_k²];
+    under the reference, this is α + λ_k.
+
+    Images may lie far apart along their components, or on something thinner than a Gaussian. Where f has learned this,
+    it is steep along the components alone. One step size for all directions would have to suit these few, and chains
+    would hardly move in the others. But the best step of a Langevin kernel in k directions is proportional to k^(−1/6)
+    (Roberts and Rosenthal 1998): r of D may have one that is (D/r)^(1/6) times as large a part of the density's width.
+
+    The mean is that of logarithms, as chains that have just started anew are not in equilibrium, and their squared
+    gradients may be hundreds of times as large.
+
+    Args:
+        reference: the p₀ of the chains' density.
+
+    Source: the diagonal of the preconditioner of Titsias 2023, as for `SharedMetric`; these chains are to be in
+        equilibrium.
+    """
+
+    def __init__(self, reference: FittedGaussian):
+        self.reference = reference
+        self.log_precisions = torch.empty(0)  # −log v, (r,)
+
+    def begin(self) -> None:
+        """The scales of the reference as it is fitted now."""
+        self.log_precisions = -2 * self.reference.scales.log()
+
+    def update(self, gradient: Tensor) -> None:
+        """Follows the gradients ∂ log p(Y)/∂Y at the chains of an iteration, (n, c, H, W)."""
+        squares = self.reference.along_components(gradient).square()
+        logs = squares.clamp_min(torch.finfo(squares.dtype).tiny).log().sum(0)
+        logs, num = ranks.total(logs, torch.full_like(logs[:1], len(gradient)))
+        self.log_precisions.lerp_(logs / num - OF_NORMAL, GAIN)
+
+    @property
+    def scales(self) -> Tensor:
+        """S, (r,)."""
+        larger = (math.prod(self.reference.shape) / max(len(self.log_precisions), 1)) ** (1 / 6)
+        return torch.minimum(self.reference.scales, larger * (-self.log_precisions / 2).exp())
+
+    def color(self, x: Tensor) -> Tensor:
+        """L x, (n, c, H, W)."""
+        return self.reference.color(x, self.scales)
+
+    def color_transposed(self, gradient: Tensor) -> Tensor:
+        """Lᵀ g, (n, c, H, W)."""
+        return self.reference.color_transposed(gradient, self.scales)
+
+
+def metric_of(kernel: Kernel, kind: type[M]) -> M | None:
+    """The kernel's preconditioner, if it is a metric of this kind."""
+    return kernel.preconditioner if isinstance(kernel.preconditioner, kind) else None
 
 
 def kept_metric(metric: SharedMetric | None) -> dict[str, Tensor]:

@@ -139,7 +139,7 @@ class DescriptorSettings(DensitySettings):
 
 def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLearner":
     """The learner that these settings describe."""
-    from ..learning import DescriptorLearner
+    from ..learning import ComponentMetric, DescriptorLearner
     from ..models import FittedGaussian
     from .build import kernel, optimizer
 
@@ -154,7 +154,7 @@ def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLe
     model = build_descriptor(settings, device, reference)
     return DescriptorLearner(
         model,
-        kernel=kernel(settings, reference),
+        kernel=kernel(settings, ComponentMetric(reference) if reference else None),
         num_steps=settings.num_steps,
         chains=chains(settings, model),
         chains_per_image=settings.chains_per_image,

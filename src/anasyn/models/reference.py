@@ -1,4 +1,4 @@
-"""A Gaussian density fitted to images: the reference of a descriptor, and the metric of its chains."""
+"""A Gaussian density fitted to images: the reference of a descriptor, and at first the metric of its chains."""
 
 import math
 
@@ -93,13 +93,18 @@ class FittedGaussian(nn.Module):
         self.variances.zero_()[:k] = values[:k]
         self.scales.copy_((self.variances + self._noise_along(noise)).clamp_min(alpha).sqrt())
 
-    def color(self, x: Tensor) -> Tensor:
-        """L x, (n, c, H, W): of x ~ N(0, I) a draw from N(0, C)."""
-        return self._transform_back(self.std * self._along(x, self.rest, self.scales))
+    def color(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
+        """L x, (n, c, H, W): of x ~ N(0, I) a draw from N(0, C). ``scales``, (r,), are in place of √(α + λ)."""
+        return self._transform_back(self.std * self._along(x, self.rest, self.scales if scales is None else scales))
 
-    def color_transposed(self, gradient: Tensor) -> Tensor:
-        """Lᵀ g, (n, c, H, W): of a gradient with respect to an image, that with respect to x."""
-        return self._along(self.std * self._transform(gradient), self.rest, self.scales)
+    def color_transposed(self, gradient: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Lᵀ g, (n, c, H, W): of a gradient with respect to an image, that with respect to x; ``scales`` likewise."""
+        gradient = self.std * self._transform(gradient)
+        return self._along(gradient, self.rest, self.scales if scales is None else scales)
+
+    def along_components(self, gradient: Tensor) -> Tensor:
+        """U s T g, (n, r): of a gradient with respect to an image, that with respect to its component scores."""
+        return (self.std * self._transform(gradient)).flatten(1) @ self.components.T
 
     def whiten(self, images: Tensor) -> Tensor:
         """L⁻¹ (Y − m), (n, c, H, W): N(0, I) under this density."""
