@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from anasyn import DescriptorLearner, GeneratorLearner, learn, mcmc
 from anasyn.learning import ComponentMetric, SharedMetric, expand
+from anasyn.methods import DescriptorSettings, Scale
+from anasyn.methods.build import build_learner
+from anasyn.methods.descriptor import DESCRIPTOR
 from anasyn.models import Descriptor, FittedGaussian, Generator, Mask, Observed
 
 from ..planting import plant
@@ -273,6 +276,13 @@ def test_the_metric_of_components_is_one_matrix():
 
 def test_the_metric_of_components_has_the_widths_of_the_density():
     check_followed()
+
+
+@pytest.mark.parametrize(("num", "kind"), [(7, FittedGaussian), (33, ComponentMetric)])
+def test_the_chains_of_many_images_have_it(num, kind):
+    settings = DescriptorSettings(reference="fitted", size=16).resolve(Scale(num, 16, has_bfloat16=False))
+    learner = build_learner(DESCRIPTOR, settings, torch.device("cpu"))
+    assert type(learner.kernel.preconditioner) is kind
 
 
 def test_chains_of_images_move_where_f_is_steep_along_components():

@@ -146,15 +146,19 @@ def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLe
     assert settings.num_steps is not None
     assert settings.chains_per_image is not None
     assert settings.data_noise is not None
-    reference = None
+    reference: FittedGaussian | None = None
+    preconditioner: FittedGaussian | ComponentMetric | None = None
     if settings.reference == "fitted":
         assert settings.components is not None
         assert settings.component_noise is not None
         reference = FittedGaussian(settings.shape, settings.components, settings.component_noise).to(device)
+        # With noise along the components as well, f has less to tell there, and the steps that suit it suit all
+        # directions. On seven egrets the metric left d_t and the share of saturated pixels larger.
+        preconditioner = reference if settings.component_noise else ComponentMetric(reference)
     model = build_descriptor(settings, device, reference)
     return DescriptorLearner(
         model,
-        kernel=kernel(settings, ComponentMetric(reference) if reference else None),
+        kernel=kernel(settings, preconditioner),
         num_steps=settings.num_steps,
         chains=chains(settings, model),
         chains_per_image=settings.chains_per_image,
