@@ -152,8 +152,8 @@ def build(settings: DescriptorSettings, device: "torch.device") -> "DescriptorLe
         assert settings.components is not None
         assert settings.component_noise is not None
         reference = FittedGaussian(settings.shape, settings.components, settings.component_noise).to(device)
-        # With noise along the components as well, f has less to tell there, and the steps that suit it suit all
-        # directions. On seven egrets the metric left d_t and the share of saturated pixels larger.
+        # Noise along the components makes f smoother there. On seven egrets, the metric then left d_t and the share of
+        # saturated pixels larger.
         preconditioner = reference if settings.component_noise else ComponentMetric(reference)
     model = build_descriptor(settings, device, reference)
     return DescriptorLearner(
