@@ -40,7 +40,7 @@ RUNS = {
     "descriptor langevin": ["descriptor", "--chains-per-image", "2"],
     "generator mala": ["generator", "--optimizer", "sgd", "--learning-rate", "1e-6"],
     "descriptor hmc": ["descriptor", "--kernel", "hmc", "--leapfrog-steps", "2"],
-    "descriptor fitted": ["descriptor", "--reference", "fitted", "--components", "4", "--average", "0.9"],
+    "descriptor fitted": ["descriptor", "--reference", "fitted", "--component-noise", "0", "--average", "0.9"],
     "generator of frames": ["generator", "--frames", "--data", "film.webp", "--kernel", "langevin"],
     "generator masked": ["generator", "--occlude", "salt:0.7", "--sigma", "learned"],
     "recovery conditional": ["recovery", "--conditional", "--data", "classes", "--levels", "3"],
