@@ -117,8 +117,8 @@ def judge(
         reasons.append("long chains stay near the data, but have not forgotten where they started")
     if math.isfinite(divergence):
         reasons.append(
-            f"the density and its reference are {divergence:.3g} nats apart, by the Kullback–Leibler divergences "
-            f"in both directions (learned: at least {APART:g})"
+            f"the density and its reference are {max(divergence, 0):.3g} nats apart, by the Kullback–Leibler "
+            f"divergences in both directions (learned: at least {APART:g})"
         )
     return verdict, tuple(reasons)
 
