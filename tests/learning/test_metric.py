@@ -313,7 +313,7 @@ def test_chains_of_images_move_where_f_is_steep_along_components():
     ],
     ids=["L of the transposed factor", "σ forgotten", "too few counted at first", "Lᵀ x for L x", "too slow a mean",
          "nothing forgotten", "measured in every iteration", "never updated", "the inverse change", "left behind",
-         "outliers in the mean", "the log of a mean for the mean of logs", "a sum for a mean", "L of another matrix",
+         "outliers in the mean", "the mean log of x² forgotten", "a sum for a mean", "L of another matrix",
          "components never updated"],
 )  # fmt: skip
 def test_planted_faults_are_caught(where, edits, check, monkeypatch):

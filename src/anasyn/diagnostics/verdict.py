@@ -22,7 +22,6 @@ HELD = 0.5
 STEIN = 2.0
 """Factor by which −E[y · ∇ log p]/D may differ from 1 at the end of long chains that count as draws from p."""
 
-
 APART = 10.0
 """Nats by which p_θ and p₀ differ, by the Kullback–Leibler divergences in both directions, if f has learned anything.
 

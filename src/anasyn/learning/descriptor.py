@@ -137,7 +137,7 @@ class DescriptorLearner:
 
     def kept(self) -> dict[str, Tensor]:
         """What the metric has measured."""
-        return {"metric.log_precisions": self.metric.log_precisions} if self.metric else {}
+        return self.metric.kept() if self.metric else {}
 
     def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Nothing more."""

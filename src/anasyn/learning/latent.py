@@ -12,7 +12,7 @@ from ..processor import frozen
 from ..rng import Rng, rows_of
 from .expansion import expand, expandable_layer, expansion_interval, expansion_strength
 from .inference import infer
-from .metric import SharedMetric, kept_metric, metric_of
+from .metric import SharedMetric, metric_of
 from .noise import LearnedNoise
 from .principal import start_at_principal_scores
 
@@ -133,7 +133,7 @@ class LatentLearner:
 
     def kept(self) -> dict[str, Tensor]:
         """The metric, which is the same in every process."""
-        return kept_metric(self.metric)
+        return self.metric.kept() if self.metric else {}
 
     def kept_of_images(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The residuals from which σ is learned, of the held-out images if there are any, and the chains of these."""

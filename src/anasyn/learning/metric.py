@@ -12,7 +12,7 @@ from ..models import FittedGaussian, Generator, Images, observed
 from ..processor import frozen
 from ..rng import Rng, standard_normal, unrelated
 
-__all__ = ["ComponentMetric", "SharedMetric", "kept_metric", "metric_of"]
+__all__ = ["ComponentMetric", "SharedMetric", "metric_of"]
 
 M = TypeVar("M", "SharedMetric", "ComponentMetric")
 
@@ -100,6 +100,10 @@ class SharedMetric:
         """Follows a change of coordinates z ← root⁻¹ (z − const), root (d, d) symmetric: J ← J root."""
         self.curvature.copy_(root @ self.curvature @ root)
 
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors to keep, by name, not copied."""
+        return {"metric.curvature": self.curvature, "metric.num_vectors": self.num_vectors}
+
     def color(self, x: Tensor) -> Tensor:
         """L x, (n, d)."""
         return x @ self.factor.T
@@ -148,6 +152,10 @@ class ComponentMetric:
         logs, num = ranks.total(logs, torch.full_like(logs[:1], len(gradient)))
         self.log_precisions.lerp_(logs / num - OF_NORMAL, GAIN)
 
+    def kept(self) -> dict[str, Tensor]:
+        """The tensor to keep, by name, not copied."""
+        return {"metric.log_precisions": self.log_precisions}
+
     @property
     def scales(self) -> Tensor:
         """S, (r,)."""
@@ -166,8 +174,3 @@ class ComponentMetric:
 def metric_of(kernel: Kernel, kind: type[M]) -> M | None:
     """The kernel's preconditioner, if it is a metric of this kind."""
     return kernel.preconditioner if isinstance(kernel.preconditioner, kind) else None
-
-
-def kept_metric(metric: SharedMetric | None) -> dict[str, Tensor]:
-    """The tensors to keep of a metric, by name, not copied."""
-    return {"metric.curvature": metric.curvature, "metric.num_vectors": metric.num_vectors} if metric else {}
