@@ -81,6 +81,6 @@ def test_long_chains_that_leave_the_data_make_a_short_run_sampler(monkeypatch: p
     plant(
         monkeypatch,
         "anasyn.diagnostics.recovery:_level",
-        {"log_density, x_next, num_steps": "log_density, y, num_steps"},
+        {"log_density, y_start, num_steps": "log_density, y, num_steps"},
     )
     assert diagnosis(factor=0.0, num_steps=1, b=0.3).verdict == "short-run sampler"

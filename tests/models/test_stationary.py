@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anasyn.models import DescriptorLadder, Ladder, OnTorus, StationaryConv
+from anasyn.models import Ladder, OnTorus, StationaryConv, TextureLadder
 from anasyn.models.stationary import field_of_view
 
 from ..planting import plant
@@ -19,7 +19,9 @@ def network(scales: int = 2, channels: int = 1) -> StationaryConv:
     made = StationaryConv(Ladder.geometric(3, 0.1, 10.0), [4] * scales, channels, 0.5).double()
     for biases in (*made.biases, *made.mixed_biases):
         torch.nn.init.normal_(biases)
-    made.colour.copy_(torch.linspace(-0.5, 0.3, channels).view(-1, 1, 1))
+    for heads in made.heads:
+        torch.nn.init.normal_(heads, std=0.05)
+    made.gaussian.mean.copy_(torch.linspace(-0.5, 0.3, channels).view(-1, 1, 1))
     return made
 
 
@@ -95,23 +97,18 @@ def test_sides_that_do_not_fit_the_grid_are_refused() -> None:
 
 
 def error_of_the_mean() -> float:
-    """Without its features the network leaves N(m_t, s_t² I), whose gradient vanishes at the mean colour."""
+    """Without its features the network leaves the reference, whose gradient vanishes at the mean colour."""
     made = network(channels=3)
     with torch.no_grad():
         for heads in made.heads:
             heads.zero_()
-    level = DescriptorLadder(made, made.ladder).at(LEVEL)
+    level = TextureLadder(made, made.ladder).at(LEVEL)
     _, gradient = value_and_gradient(level.log_density, made.mean(LEVEL).expand(1, 3, 8, 8))
     return float(gradient.abs().max())
 
 
 def test_images_without_features_have_the_mean_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert error_of_the_mean() < 1e-10
-    plant(monkeypatch, "anasyn.models.stationary:StationaryConv.sum", {"total + shift": "total"})
+    fault = {"shrinkage * alpha_bar**0.5 * self.mean": "alpha_bar**0.5 * self.mean"}
+    plant(monkeypatch, "anasyn.models.spectrum:StationaryGaussian.of_level", fault)
     assert error_of_the_mean() > 1e-3
-
-
-def test_the_mean_colour_is_that_of_the_patches() -> None:
-    made, patches = network(channels=3), noise(400, 3, 8, 8)
-    made.fit(patches)
-    assert made.colour.flatten().tolist() == pytest.approx(patches.mean((0, 2, 3)).tolist())

@@ -98,7 +98,8 @@ def settings(model: str, number: int) -> Settings:
         recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8), conditional=("off", "on")[number % 2])
     elif model == "texture":  # of the drawn cats, as patches: the file is not read
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
-        common |= noise | {"kernel": "langevin", "contrast": between(0.01, 1)}
+        step_size = min(common["step_size"], 1.9)
+        common |= noise | {"kernel": "langevin", "contrast": between(0.01, 1), "step_size": step_size}
         recipe = TextureSettings(**common, levels=rng.randint(1, 8))
     elif model == "descriptor-convergent":
         recipe = DescriptorSettings(

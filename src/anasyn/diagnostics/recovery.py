@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..learning import conditional
+from ..learning.recovery import conditional, start
 from ..mcmc.kernel import inner
 from ..methods.synthesis import LONG_RUN
 from ..models import DescriptorLadder
@@ -126,17 +126,20 @@ def _level(
     ladder, descriptor = model.ladder, model.at(t, labels)
     sigma = ladder.sigma(t + 1)
     y, x_next = ladder.diffuse(images, t, rng)
-    kernel = kernel.with_step_size(ladder.narrowest(t) * torch.as_tensor(kernel.step_size))
+    held = model.held(y)
     with frozen(descriptor):
         log_density = conditional(descriptor, x_next, sigma)
+        if held:
+            log_density = mcmc.hold(log_density, *held)
         exact = mcmc.init(log_density, y, 1.0).log_density
-        short, info = mcmc.run(kernel, log_density, x_next, num_steps=num_steps, rng=rng)
+        kernel, y_start = start(model, t, kernel, x_next, rng)
+        short, info = mcmc.run(kernel, log_density, y_start, num_steps=num_steps, rng=rng)
         rest = (LONG_RUN - 1) * num_steps
         long, _ = mcmc.run(kernel, log_density, short.position, num_steps=rest, rng=rng)
         from_data, _ = mcmc.run(kernel, log_density, y, num_steps=LONG_RUN * num_steps, rng=rng)
 
     def compare(state: mcmc.State) -> Comparison:
-        difference = x_next - state.position
+        difference = x_next - (torch.where(*held, state.position) if held else state.position)
         removed = inner(difference, difference).mean() / (images[0].numel() * sigma**2)
         return Comparison(float(removed), float((exact.mean() - state.log_density.mean()) / exact.std()))
 

@@ -13,7 +13,7 @@ from .metric import ComponentMetric, SharedMetric
 from .noise import LearnedNoise
 from .principal import principal_components, principal_scores
 from .record import Divergence, Record, Watch, require_finite
-from .recovery import RecoveryLearner, conditional
+from .recovery import RecoveryLearner
 from .shards import Shard, batches, begin
 from .state import non_finite, prime, restore, shared_tensors, tensors_of, tensors_of_images
 from .texture import TextureLearner
@@ -37,7 +37,6 @@ __all__ = [
     "averaged",
     "batches",
     "begin",
-    "conditional",
     "constant",
     "draw_prior",
     "expand",

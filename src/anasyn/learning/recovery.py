@@ -13,7 +13,7 @@ from ..processor import frozen
 from ..rng import Rng, standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
-__all__ = ["RecoveryLearner", "conditional", "descend", "recover"]
+__all__ = ["RecoveryLearner", "conditional", "descend", "recover", "start"]
 
 SETTLING = 10  # training lengths of chains at the lowest level, given the pixels that are seen
 
@@ -24,7 +24,7 @@ class RecoveryLearner:
         x_t = √ᾱ_t x + √(1 − ᾱ_t) ε,   y_t = √(1 − σ²_{t+1}) x_t,   x_{t+1} = y_t + σ_{t+1} ε
         p(y_t | x_{t+1}) ∝ exp[f(y_t, t) − ‖x_{t+1} − y_t‖²/2σ²_{t+1}],   t = 0, …, T − 1
 
-        sampling step:  ỹ_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1}
+        sampling step:  ỹ_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1}    (`start`)
         learning step:  θ ← θ + γ w_t [ (1/n) Σ_i ∂f(y_{t,i}, t)/∂θ − (1/n) Σ_i ∂f(ỹ_{t,i}, t)/∂θ ]
 
     At its maximum exp f(·, t) is the density of y_t, up to a factor, and the conditional that of the diffused data.
@@ -94,7 +94,8 @@ class RecoveryLearner:
         y, x_next = ladder.diffuse(images, t, rng)
 
         # Sampling step: K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}
-        state, info = recover(self.model, t, self.kernel.with_step_size(b), x_next, self.num_steps, rng, labels)
+        kernel, held = self.kernel.with_step_size(b), self.model.held(y)
+        state, info = recover(self.model, t, kernel, x_next, self.num_steps, rng, labels, held)
         recovered = state.position
 
         # Learning step: the gradient of w_t [ (1/n) Σ_i f(y_{t,i}, t) − (1/n) Σ_i f(ỹ_{t,i}, t) ]
@@ -143,15 +144,18 @@ class RecoveryLearner:
     def stability(self, index: Tensor, images: Tensor, *, rng: Rng) -> mcmc.Stability:
         """λ_max where this iteration's chains start, and the limit of b.
 
-        λ_max is that of the energy as a function of y_t / (the least standard deviation of y_t).
+        λ_max is that of the energy as a function of y_t / (the least standard deviation of y_t), or of L⁻¹ y_t.
         """
         ladder = self.model.ladder
         t = self.iteration % ladder.levels
         descriptor = self.model.at(t, self.labels_of(index))
         _, x_next = ladder.diffuse(images, t, rng)
+        kernel, y = start(self.model, t, self.kernel, x_next, rng)
         with frozen(descriptor):
-            found = mcmc.stability(conditional(descriptor, x_next, ladder.sigma(t + 1)), x_next, rng=rng)
-        return mcmc.Stability(found.lambda_max * ladder.narrowest(t) ** 2, found.limit / ladder.narrowest(t))
+            density = conditional(descriptor, x_next, ladder.sigma(t + 1))
+            found = mcmc.stability(density, y, kernel.preconditioner, rng=rng)
+        unit = 1.0 if kernel.preconditioner else ladder.narrowest(t)
+        return mcmc.Stability(found.lambda_max * unit**2, found.limit / unit)
 
     def fixed_kernel(self) -> mcmc.Kernel:
         """The kernel with one fixed b: the geometric mean of the images'."""
@@ -204,7 +208,8 @@ def descend(
     """Ancestral sampling from x_T, (n, *event), as `RecoveryLearner.draw` says."""
     ladder = model.ladder
     path = ladder.path(seen.values, rng) if seen else None
-    mask, held = seen.observation.seen if seen else None, None
+    mask = seen.observation.seen if seen else None
+    held: tuple[Tensor, Tensor] | None = None
     for t in reversed(range(ladder.levels)):
         if path and mask is not None:
             x, held = torch.where(mask, path[t + 1], x), (mask, ladder.shrinkage(t) * path[t])
@@ -231,7 +236,7 @@ def recover(
     labels: Tensor | None = None,
     held: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[mcmc.State, mcmc.Info]:
-    """K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}: the chains' last state, and what they did.
+    """K transitions of ỹ_t under p(y_t | x_{t+1}): the chains' last state, and what they did.
 
     Args:
         model: the descriptors.
@@ -241,16 +246,28 @@ def recover(
         num_steps: K.
         rng: on the device of ``x_next``.
         labels: the class of each chain, (n,); None for a model without classes.
-        held: a mask of pixels of y_t that are known, bool (n, 1, H, W), and their values, (n, *event), which the last
-            state need not have.
+        held: a mask of pixels of y_t that are known, bool, and their values, (n, *event), which the last state has.
     """
-    descriptor, ladder = model.at(t, labels), model.ladder
-    step_size = ladder.narrowest(t) * torch.as_tensor(kernel.step_size)
+    descriptor = model.at(t, labels)
     with frozen(descriptor):
-        density = conditional(descriptor, x_next, ladder.sigma(t + 1))
+        density = conditional(descriptor, x_next, model.ladder.sigma(t + 1))
         if held:
             density = mcmc.hold(density, *held)
-        return mcmc.run(kernel.with_step_size(step_size), density, x_next, num_steps=num_steps, rng=rng)
+        kernel, y = start(model, t, kernel, x_next, rng)
+        state, info = mcmc.run(kernel, density, y, num_steps=num_steps, rng=rng)
+    return state._replace(position=torch.where(*held, state.position)) if held else state, info
+
+
+def start(model: DescriptorLadder, t: int, kernel: mcmc.Kernel, x_next: Tensor, rng: Rng) -> tuple[mcmc.Kernel, Tensor]:
+    """How chains under p(y_t | x_{t+1}) move and where they start: the kernel with step size δ_t, and x_{t+1}.
+
+    If a Gaussian near p(y_t | x_{t+1}) is known, they start with a draw from it, and its covariance is L Lᵀ of their
+    preconditioner L, in whose units δ_t = b.
+    """
+    posterior = model.posterior(t, x_next)
+    if posterior is None:
+        return kernel.with_step_size(model.ladder.narrowest(t) * torch.as_tensor(kernel.step_size)), x_next
+    return kernel.with_preconditioner(posterior), posterior.draw(rng)
 
 
 def conditional(descriptor: Descriptor, x_next: Tensor, sigma: float) -> mcmc.LogDensity:

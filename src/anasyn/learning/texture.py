@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..models import DescriptorLadder, OnTorus, StationaryConv
+from ..models import OnTorus, StationaryConv, TextureLadder
 from ..rng import Rng
 from .recovery import RecoveryLearner, descend
 
@@ -17,21 +17,27 @@ AT_ONCE = 512 * 512  # pixels of images whose chains run together
 class TextureLearner(RecoveryLearner):
     """Recovery likelihood of a texture: every f(·, t) is a sum over positions, and so has a value at any size.
 
-        f(y, t) = (g_t r_t²/50) Σ_positions v_t · h(y) − ‖y − m_t‖²/2s_t² + const,   m_t the mean colour
+        f(y, t) = (g_t r_t²/50) Σ_positions v_t · h(y) − (y − m_t)ᵀ C_t⁻¹ (y − m_t)/2
 
-    with the features h of `StationaryConv`. It is learned from patches of a photograph. Samples of any size are drawn
-    on a torus, where the sum has no border.
+    with the features h of `StationaryConv`, and the mean colour and short correlations of y_t in N(m_t, C_t), as
+    `TextureLadder` has them. A level's chains start with draws from their conditional density under N(m_t, C_t), whose
+    covariance is their preconditioner. It is learned from patches of a photograph, the inside of each given its
+    border. Samples of any size are drawn on a torus, where the sum has no border.
 
     Args:
-        model: a ladder whose network is a `StationaryConv`; the rest as for `RecoveryLearner`.
+        model: the rest is as for `RecoveryLearner`. With unadjusted Langevin dynamics of the temperature 1 − b²/4, its
+            chains leave a Gaussian in whose units they move as it is.
 
     Source: Gao et al., ICLR 2021, as for `RecoveryLearner`; a sum over positions as in Xie, Lu, Zhu, Wu, *A Theory of
-        Generative ConvNet*, ICML 2016, whose textures are learned by descriptors of one level.
+        Generative ConvNet*, ICML 2016, whose textures are learned by descriptors of one level; for the temperature,
+        Cotter, Roberts, Stuart, White, *MCMC methods for functions*, Statistical Science 2013.
     """
 
+    model: TextureLadder
+
     def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
-        """Fits the mean colour of the texture."""
-        self.network.fit(whole)
+        """Fits the mean colour of the texture and its correlations at short distances."""
+        self.model.gaussian.fit(whole)
 
     @property
     def network(self) -> StationaryConv:
@@ -45,7 +51,7 @@ class TextureLearner(RecoveryLearner):
         Over many pixels, m is seen even in x_T, and an x_T without it would be that of a grey texture.
         """
         alpha_bar = self.model.ladder.alpha_bar(self.model.ladder.levels)
-        return math.sqrt(alpha_bar) * self.network.colour + math.sqrt(1 - alpha_bar) * super().noise(like, rng)
+        return math.sqrt(alpha_bar) * self.model.gaussian.mean + math.sqrt(1 - alpha_bar) * super().noise(like, rng)
 
     def weave(self, num: int, size: tuple[int, int], *, periodic: bool, rng: torch.Generator) -> Tensor:
         """Ancestral samples of any height and width, (num, c, height, width), as `draw` makes them on tori.
@@ -60,7 +66,7 @@ class TextureLearner(RecoveryLearner):
         """
         grid, margin = self.network.grid, 0 if periodic else self.network.halo
         height, width = (-(-(side + margin) // grid) * grid for side in size)
-        torus = DescriptorLadder(OnTorus(self.network), self.model.ladder, self.model.precision)
+        torus = TextureLadder(OnTorus(self.network), self.model.ladder, self.model.precision)
         at_once, woven = max(1, AT_ONCE // (height * width)), []
         for first in range(0, num, at_once):
             shape = min(at_once, num - first), self.shape[0], height, width

@@ -52,6 +52,10 @@ class HMC:
         """This kernel with another ε."""
         return replace(self, step_size=step_size)
 
+    def with_preconditioner(self, preconditioner: Preconditioner) -> Self:
+        """This kernel with another L."""
+        return replace(self, preconditioner=preconditioner)
+
 
 def leapfrog(
     log_density: LogDensity,

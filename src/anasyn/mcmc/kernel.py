@@ -58,6 +58,8 @@ class Kernel(Protocol):
 
     def with_step_size(self, step_size: float | Tensor) -> Self: ...
 
+    def with_preconditioner(self, preconditioner: Preconditioner) -> Self: ...
+
 
 def evaluate(log_density: LogDensity, position: Tensor) -> tuple[Tensor, Tensor]:
     """log p, (n,), and its gradient with respect to the position, (n, *event).

@@ -50,6 +50,10 @@ class Langevin:
         """This kernel with another δ."""
         return replace(self, step_size=step_size)
 
+    def with_preconditioner(self, preconditioner: Preconditioner) -> Self:
+        """This kernel with another L."""
+        return replace(self, preconditioner=preconditioner)
+
 
 @dataclass(frozen=True)
 class MALA:
@@ -79,6 +83,10 @@ class MALA:
     def with_step_size(self, step_size: float | Tensor) -> Self:
         """This kernel with another δ."""
         return replace(self, step_size=step_size)
+
+    def with_preconditioner(self, preconditioner: Preconditioner) -> Self:
+        """This kernel with another L."""
+        return replace(self, preconditioner=preconditioner)
 
 
 def propose(

@@ -53,9 +53,14 @@ class TextureSettings(ChainSettings):
     network: Literal["built-in"] = setting("built-in", "a sum over positions, which no other is", "model")
     kernel: Literal["langevin"] = setting("langevin", "MCMC transition, whose step size suits any area", "chains")
     step_size: float | None = setting(
-        1.0, "step size b, in units of each level's narrowest standard deviation", "chains", least=1e-6, most=1e3
+        0.6,
+        "step size b, in units of the standard deviation of pixels given the noisier ones, in each direction",
+        "chains",
+        least=1e-6,
+        most=1.9,
     )
-    learning_rate: float | None = setting(0.002, "learning rate γ at the first iteration", "learning", above=0)
+    learning_rate: float | None = setting(0.001, "learning rate γ at the first iteration", "learning", above=0)
+    beta1: float = setting(0.9, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
     average: float = setting(
         0.99,
         "decay of the exponential moving average of the weights, with which samples, evaluation and report are made; "
@@ -114,21 +119,22 @@ def allows(size: tuple[int, int], scales: int) -> bool:
 def build(settings: TextureSettings, device: "torch.device") -> "TextureLearner":
     """The learner that these settings describe."""
     from ..learning import TextureLearner
-    from ..models import DescriptorLadder, Ladder, StationaryConv
-    from .build import kernel, optimizer
+    from ..mcmc import Langevin
+    from ..models import Ladder, StationaryConv, TextureLadder
+    from .build import optimizer
 
     assert settings.num_steps is not None
     assert settings.width is not None
     assert settings.scales is not None
     assert settings.contrast is not None
+    assert settings.step_size is not None
     noise = settings.contrast * settings.smallest_noise, settings.contrast * settings.largest_noise
     ladder = Ladder.geometric(settings.levels, *noise)
     widths = [max(settings.width // 2, 4), *[settings.width] * (settings.scales - 1)]
     network = StationaryConv(ladder, widths, settings.shape[0], settings.contrast)
-    model = DescriptorLadder(network, ladder, settings.precision).to(device)
-    return TextureLearner(
-        model, kernel=kernel(settings), num_steps=settings.num_steps, optimizer=optimizer(settings, model)
-    )
+    model = TextureLadder(network, ladder, settings.precision).to(device)
+    kernel = Langevin(settings.step_size, settings.temperature * (1 - settings.step_size**2 / 4))
+    return TextureLearner(model, kernel=kernel, num_steps=settings.num_steps, optimizer=optimizer(settings, model))
 
 
 def sample(learner: "TextureLearner", num: int, images: "Callable[[], ImageSet]", rng: "torch.Generator") -> "Tensor":

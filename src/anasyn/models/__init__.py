@@ -25,7 +25,8 @@ from .observation import (
 )
 from .prior import LatentPrior
 from .reference import FittedGaussian
-from .stationary import OnTorus, StationaryConv
+from .spectrum import StationaryGaussian
+from .stationary import OnTorus, StationaryConv, TextureLadder
 
 __all__ = [
     "BlockAverage",
@@ -48,7 +49,9 @@ __all__ = [
     "OnTorus",
     "Rows",
     "StationaryConv",
+    "StationaryGaussian",
     "Stored",
+    "TextureLadder",
     "data_set",
     "floats",
     "networks",

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from torch import Tensor, nn
 
 from ..rng import Rng, standard_normal
 from .descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from .spectrum import Posterior
 
 __all__ = ["DescriptorLadder", "Ladder", "LevelledNetwork"]
 
@@ -134,6 +137,14 @@ class DescriptorLadder(nn.Module):
             labels: the class of each of the n images, (n,); None for a model without classes.
         """
         return Descriptor(self.network.at(t, labels), self.ladder.spread(t), self.scale(t), self.precision)
+
+    def posterior(self, t: int, x_next: Tensor) -> "Posterior | None":
+        """A Gaussian near the conditional density of y_t given x_{t+1}, (n, *event); None where none is known."""
+        return None
+
+    def held(self, y: Tensor) -> tuple[Tensor, Tensor] | None:
+        """A mask of pixels of y_t, (n, *event), where chains that recover it stay, and their values; None for none."""
+        return None
 
     def scale(self, t: int) -> float:
         """g_t, 0 ≤ t < T."""

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..data import as_float
-from .ladder import GAIN as LADDER_GAIN
-from .ladder import Ladder
+from .descriptor import Descriptor
+from .ladder import DescriptorLadder, Ladder
+from .spectrum import Posterior, StationaryDescriptor, StationaryGaussian
 
-__all__ = ["OnTorus", "StationaryConv", "field_of_view"]
+__all__ = ["OnTorus", "StationaryConv", "TextureLadder", "field_of_view"]
 
+BORDER = 16  # pixels
 TILE = 768  # pixels of the side of a tile
 GAIN = 0.02  # of the features' sum: it makes the weights v of the order of 1, like the others
 
@@ -21,12 +22,12 @@ class StationaryConv(nn.Module):
     """For each level t of a ladder, a sum over the positions of convolutions at S scales:
 
         h_0 = a(w_0 ∗ u + b_{0,t}),   h'_k = a(w_k ∗ h_{k−1} + b_{k,t}),   h_k = h'_k + a(w'_k ∗ h'_k + b'_{k,t})
-        network_t(y) = 0.02 r_t² Σ_k Σ_positions v_{k,t} · h_k + Σ_pixels m_t · y/100,   u = (y − m_t)/r_t
+        network_t(y) = 0.02 r_t² Σ_k Σ_positions v_{k,t} · h_k,   u = (y − m_t)/r_t
 
     w_k has kernel 4 and stride 2, so that h_k has a position for each 2^{k+1} × 2^{k+1} pixels; w'_k has kernel 3, and
-    a is SiLU. The levels share w and w', and have biases and v of their own. r_t is the standard deviation of the y_t
-    of the photograph, and m_t their mean colour: in these units all levels, and all photographs, look alike. What is
-    beyond the border counts as of the mean colour. The last sum makes N(m_t, s_t² I) of the ladder's N(0, s_t² I).
+    a is SiLU. The levels share w and w', and have biases and v of their own; v is 0 at first. r_t is the standard
+    deviation of the y_t of the photograph, and m_t their mean colour: in these units all levels, and all photographs,
+    look alike. What is beyond the border counts as of the mean colour.
 
     The network is the same at every place but for the grid of its strides. As it is learned from patches at all places
     relative to that grid, the density comes out nearly the same for all of them.
@@ -53,10 +54,8 @@ class StationaryConv(nn.Module):
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.biases = nn.ParameterList(torch.zeros(len(levels), k) for k in widths)
         self.mixed_biases = nn.ParameterList(torch.zeros(len(levels), k) for k in widths[1:])
-        self.heads = nn.ParameterList(0.05 * torch.randn(len(levels), k) for k in widths)
-        self.register_buffer("colour", torch.zeros(channels, 1, 1))
-
-    colour: Tensor  # the mean over the photograph, (c, 1, 1)
+        self.heads = nn.ParameterList(torch.zeros(len(levels), k) for k in widths)
+        self.gaussian = StationaryGaussian(channels)
 
     @property
     def grid(self) -> int:
@@ -68,12 +67,6 @@ class StationaryConv(nn.Module):
         """Pixels around a cell of the grid that its position sees at most, rounded up to a multiple of the grid."""
         seen = (field_of_view(len(self.halving)) - self.grid) // 2
         return -(-seen // self.grid) * self.grid
-
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        """Fits the mean colour to patches of the photograph, (n, c, h, w), uint8 or float in [−1, 1]."""
-        some = as_float(images[:: max(len(images) // 256, 1)]).to(self.colour)
-        self.colour.copy_(some.mean((0, 2, 3))[:, None, None])
 
     def at(self, level: int, labels: Tensor | None = None) -> nn.Module:
         """The network of one level, 0 ≤ level < T: images (n, c, H, W) → (n,), H and W multiples of the grid."""
@@ -88,20 +81,19 @@ class StationaryConv(nn.Module):
             periodic: whether the images are tori, whose opposite borders are neighbours.
             halo: leave out positions that are less than so many pixels, a multiple of the grid, from the border.
         """
-        unit, mean = self.units[level], self.mean(level)
-        h, total = (images - mean) / unit, images.new_zeros(len(images))
+        unit = self.units[level]
+        h, total = (images - self.mean(level)) / unit, images.new_zeros(len(images))
         for k, halving in enumerate(self.halving):
             h = functional.silu(functional.conv2d(bordered(h, periodic), halving, self.biases[k][level], stride=2))
             if k:
                 mixing, bias = self.mixing[k - 1], self.mixed_biases[k - 1][level]
                 h = h + functional.silu(functional.conv2d(bordered(h, periodic), mixing, bias))
             total = total + (inner(h, halo >> (k + 1)).sum((2, 3), dtype=images.dtype) * self.heads[k][level]).sum(1)
-        shift: Tensor = (inner(images, halo) * mean).sum((1, 2, 3)) / LADDER_GAIN
-        return GAIN * unit**2 * total + shift
+        return GAIN * unit**2 * total
 
     def mean(self, level: int) -> Tensor:
         """m_t, the mean colour of y_t, (c, 1, 1)."""
-        return self.ladder.shrinkage(level) * self.ladder.alpha_bar(level) ** 0.5 * self.colour
+        return self.ladder.shrinkage(level) * self.ladder.alpha_bar(level) ** 0.5 * self.gaussian.mean
 
 
 class AtLevel(nn.Module):
@@ -178,6 +170,46 @@ class Tiled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient[:, None, None, None] * ctx.saved_tensors[0], None
+
+
+class TextureLadder(DescriptorLadder):
+    """For each level t, a descriptor of y_t whose reference has the texture's mean colour and its short correlations:
+
+        f(y, t) = g_t · network_t(y) − (y − m_t)ᵀ C_t⁻¹ (y − m_t)/2
+
+    N(m_t, C_t) is the density of y_t if that of the images is a `StationaryGaussian`. It is what f begins with, nearly
+    all of f where the noise is strong, and says how chains should begin and move: the network learns the rest.
+
+    Args:
+        network: `StationaryConv`; or `OnTorus`, for images that are tori.
+        ladder: and ``precision``, as for `DescriptorLadder`.
+    """
+
+    network: "StationaryConv | OnTorus"
+
+    @property
+    def gaussian(self) -> StationaryGaussian:
+        return (self.network.network if isinstance(self.network, OnTorus) else self.network).gaussian
+
+    def at(self, t: int, labels: Tensor | None = None) -> Descriptor:
+        """The descriptor of y_t, whose `log_density` is f(·, t), 0 ≤ t < T; there are no classes."""
+        of_level = self.network.at(t), self.gaussian, self.ladder, t, self.scale(t), self.precision
+        return StationaryDescriptor(*of_level, periodic=isinstance(self.network, OnTorus))
+
+    def posterior(self, t: int, x_next: Tensor) -> Posterior:
+        """The conditional density of y_t given x_{t+1} under the reference."""
+        return Posterior(self.gaussian, self.ladder, t, x_next)
+
+    def held(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A mask of the border of patches, bool (H, W), and ``y``, (n, c, H, W), where chains are held at it.
+
+        What is beyond the border of a patch is unknown. Given a border as wide as the reference's correlations are
+        long, the inside depends little on it.
+        """
+        mask = torch.ones(y.shape[2:], dtype=torch.bool, device=y.device)
+        rows, columns = (min(BORDER, side // 4) for side in mask.shape)
+        mask[rows : len(mask) - rows, columns : mask.shape[1] - columns] = False
+        return mask, y
 
 
 def field_of_view(scales: int) -> int:
