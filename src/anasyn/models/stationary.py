@@ -203,8 +203,8 @@ class TextureLadder(DescriptorLadder):
     def held(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """A mask of the border of patches, bool (H, W), and ``y``, (n, c, H, W), where chains are held at it.
 
-        What is beyond the border of a patch is unknown. Given a border as wide as the reference's correlations are
-        long, the inside depends little on it.
+        What is beyond the border of a patch is unknown. Given a border as wide as most of the reference's correlations
+        are long, the inside depends little on it.
         """
         mask = torch.ones(y.shape[2:], dtype=torch.bool, device=y.device)
         rows, columns = (min(BORDER, side // 4) for side in mask.shape)
