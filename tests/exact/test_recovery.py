@@ -163,7 +163,7 @@ def test_it_agrees_with_the_closed_form(check) -> None:
         ("diffusion", f"{LADDER}.sigma", {"math.sqrt(": "("}),
         ("recovery", f"{LEARNING}:conditional", {"- inner": "+ inner"}),
         ("recovery", f"{LEARNING}:conditional", {"2 * sigma**2": "sigma**2"}),
-        ("recovery", f"{LEARNING}:recover", {"ladder.sigma(t + 1)": "ladder.sigma(max(t, 1))"}),
+        ("recovery", f"{LEARNING}:chains_given", {"ladder.sigma(t + 1)": "ladder.sigma(max(t, 1))"}),
         ("sampling", f"{LEARNING}:descend", {"/ ladder.shrinkage(t)": ""}),
         ("sampling", f"{LEARNING}:descend", {"(x + (1": "(x - (1"}),
         ("sampling", f"{LEARNING}:descend", {"recover(model, t,": "recover(model, max(t, 1),"}),

@@ -150,7 +150,7 @@ def test_each_class_agrees_with_its_closed_form(check) -> None:
 @pytest.mark.parametrize(
     ("check", "where", "edits"),
     [
-        ("recovery", f"{LEARNING}:recover", {"model.at(t, labels)": "model.at(t, 1 - labels)"}),
+        ("recovery", f"{LEARNING}:chains_given", {"model.at(t, labels)": "model.at(t, 1 - labels)"}),
         ("sampling", f"{LEARNING}:descend", {"rng, labels, held)": "rng, 0 * labels, held)"}),
         ("sampling", f"{LEARNING}:descend", {"rng, labels, held)": "rng, labels.roll(1), held)"}),
         ("sampling", f"{LEARNING}:descend", {"at(0, labels)": "at(0, 0 * labels)"}),

@@ -37,7 +37,7 @@ def fitted(channels: int = 3) -> StationaryGaussian:
 
 def covariance(gaussian: StationaryGaussian, t: int, height: int, width: int) -> Tensor:
     """C_t of a torus, (c H W, c H W), column by column from its action on the pixels."""
-    _, variances = gaussian.of_level(LADDER, t, height, width)
+    variances = gaussian.variances_of(LADDER, t, (height, width), whole=True)
     channels = len(gaussian.mean)
     pixels = torch.eye(channels * height * width, dtype=torch.float64).view(-1, channels, height, width)
     return filtered(pixels, gaussian.colours, variances).flatten(1)
@@ -64,9 +64,26 @@ def test_covariances_of_slanting_lines_slant() -> None:
 
 def test_tori_of_all_sizes_have_one_spectral_density() -> None:
     gaussian = fitted()
-    small, large = gaussian.spectrum(20, 30), gaussian.spectrum(40, 60)
+    small, large = gaussian.spectrum(20, 30, whole=False), gaussian.spectrum(40, 60, whole=False)
     assert torch.allclose(small, large[:, ::2, ::2], rtol=1e-9, atol=1e-12)
-    assert (gaussian.spectrum(17, 64) >= 0).all()
+    assert (gaussian.spectrum(17, 64, whole=False) >= 0).all()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_whole_images_have_the_mean_colour_and_patches_vary(whole: bool) -> None:
+    """What varies in the mean of a whole x_T is the noise alone, of variance (1 − ᾱ_T)/(H W)."""
+    ladder, (height, width) = Ladder((0.01, 0.05)), (32, 48)
+    made = StationaryConv(ladder, [4], 1, 0.5).double()
+    made.gaussian.load_state_dict(fitted(1).state_dict())
+    model = TextureLadder(OnTorus(made) if whole else made, ladder)
+    x = model.noisiest(torch.empty(400, 1, height, width, dtype=torch.float64), rng())
+    alpha_bar = ladder.alpha_bar(1)
+    deviation = x.mean((1, 2, 3)) - math.sqrt(alpha_bar) * made.gaussian.mean
+    of_noise = (1 - alpha_bar) / (height * width)
+    of_image = float(made.gaussian.covariances.sum()) * alpha_bar / (height * width)
+    expected = of_noise + (0 if whole else of_image)
+    assert of_image > of_noise
+    assert float(deviation.square().mean()) == pytest.approx(expected, rel=5 * math.sqrt(2 / 400))
 
 
 def test_patches_that_are_smaller_than_a_window_do() -> None:
@@ -82,8 +99,7 @@ def energies(size: tuple[int, int] = (10, 12)) -> tuple[Tensor, Tensor]:
     ladder = TextureLadder(OnTorus(StationaryConv(LADDER, [4], 3, 0.5).double()), LADDER)
     ladder.gaussian.load_state_dict(gaussian.state_dict())
     images = torch.randn(4, 3, *size, dtype=torch.float64, generator=rng(3))
-    mean, _ = gaussian.of_level(LADDER, T, *size)
-    deviation = (images - mean).flatten(1)
+    deviation = (images - gaussian.mean_of(LADDER, T)).flatten(1)
     exact = (deviation @ torch.linalg.inv(covariance(gaussian, T, *size)) * deviation).sum(1) / 2
     return ladder.at(T).reference_energy(images), exact
 
@@ -98,19 +114,20 @@ def test_beyond_the_border_is_the_mean_colour() -> None:
     made = StationaryConv(LADDER, [4], 3, 0.5).double()
     made.gaussian.load_state_dict(fitted().state_dict())
     patch = torch.randn(2, 3, 20, 20, dtype=torch.float64, generator=rng(3))
-    torus = made.mean(T).expand(2, 3, 20 + WINDOW, 20 + WINDOW).clone()
-    torus[..., 5:25, 7:27] = patch
-    alone = TextureLadder(made, LADDER).at(T).reference_energy(patch)
-    assert torch.allclose(alone, TextureLadder(OnTorus(made), LADDER).at(T).reference_energy(torus), rtol=1e-9)
+    deviation = torch.zeros(2, 3, 20 + WINDOW, 20 + WINDOW, dtype=torch.float64)
+    deviation[..., 5:25, 7:27] = patch - made.gaussian.mean_of(LADDER, T)
+    root = made.gaussian.variances_of(LADDER, T, deviation.shape[2:], whole=False).rsqrt()
+    expected = filtered(deviation, made.gaussian.colours, root).square().sum((1, 2, 3)) / 2
+    assert torch.allclose(TextureLadder(made, LADDER).at(T).reference_energy(patch), expected, rtol=1e-9)
 
 
 def error_of_the_posterior() -> float:
     """Of the mean and the covariance of y_t given x_{t+1}, relative to their largest entry."""
     gaussian, size = fitted(), (8, 10)
     x_next = torch.randn(2, 3, *size, dtype=torch.float64, generator=rng(4))
-    found = Posterior(gaussian, LADDER, T, x_next)
+    found = Posterior(gaussian, LADDER, T, x_next, whole=True)
     prior = torch.linalg.inv(covariance(gaussian, T, *size))
-    mean = gaussian.of_level(LADDER, T, *size)[0].expand(3, *size).flatten()
+    mean = gaussian.mean_of(LADDER, T).expand(3, *size).flatten()
     precision = LADDER.sigma(T + 1) ** -2
     exact = torch.linalg.inv(prior + precision * torch.eye(len(prior), dtype=torch.float64))
     expected = (mean @ prior + precision * x_next.flatten(1)) @ exact
@@ -158,3 +175,30 @@ def test_chains_are_held_at_the_border_of_patches() -> None:
     assert not moved[:12].any()
     assert moved[12:-12, 16:-16].all()
     assert int(moved.sum()) == (48 - 2 * 12) * (64 - 2 * 16)
+
+
+def error_of_the_contrast() -> float:
+    """Of the variances of corrected y_t that were too pale, in the texture's principal colours, relative."""
+    made = StationaryConv(LADDER, [4], 3, 0.5).double()
+    made.gaussian.load_state_dict(fitted().state_dict())
+    model, (height, width) = TextureLadder(OnTorus(made), LADDER), (96, 128)
+    mean = made.gaussian.mean_of(LADDER, T)
+    root = made.gaussian.variances_of(LADDER, T, (height, width), whole=True).sqrt()
+    white = torch.randn(4, 3, height, width, dtype=torch.float64, generator=rng(3))
+    y = mean + filtered(white, made.gaussian.colours, root)
+    pale = mean + 0.9 * (y - mean)
+    error = (model.corrected(T, pale) - y).square().mean() / (y - mean).square().mean()
+    return float(error.sqrt())
+
+
+def test_whole_images_are_given_the_contrast_of_the_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of exact draws, the mean squares of 4 × 12288 correlated numbers are within 3 % of their variances."""
+    assert error_of_the_contrast() < 0.03
+    plant(monkeypatch, f"{SPECTRUM}:StationaryGaussian.pixel_variances_of", {"+ 1 - alpha_bar": "+ 1"})
+    assert error_of_the_contrast() > 0.05
+
+
+def test_patches_are_left_as_their_chains_leave_them() -> None:
+    made = StationaryConv(LADDER, [4], 3, 0.5)
+    y = torch.randn(2, 3, 16, 16, generator=rng(3))
+    assert TextureLadder(made, LADDER).corrected(T, y) is y

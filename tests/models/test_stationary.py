@@ -103,12 +103,15 @@ def error_of_the_mean() -> float:
         for heads in made.heads:
             heads.zero_()
     level = TextureLadder(made, made.ladder).at(LEVEL)
-    _, gradient = value_and_gradient(level.log_density, made.mean(LEVEL).expand(1, 3, 8, 8))
+    _, gradient = value_and_gradient(level.log_density, made.gaussian.mean_of(made.ladder, LEVEL).expand(1, 3, 8, 8))
     return float(gradient.abs().max())
 
 
 def test_images_without_features_have_the_mean_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert error_of_the_mean() < 1e-10
-    fault = {"shrinkage * alpha_bar**0.5 * self.mean": "alpha_bar**0.5 * self.mean"}
-    plant(monkeypatch, "anasyn.models.spectrum:StationaryGaussian.of_level", fault)
+    plant(
+        monkeypatch,
+        "anasyn.models.spectrum:StationaryDescriptor.reference_energy",
+        {"images - self.gaussian.mean_of(self.ladder, self.level)": "images - self.gaussian.mean"},
+    )
     assert error_of_the_mean() > 1e-3

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..learning.recovery import conditional, start
+from ..learning.recovery import chains_given
 from ..mcmc.kernel import inner
 from ..methods.synthesis import LONG_RUN
 from ..models import DescriptorLadder
@@ -123,16 +123,12 @@ def _level(
     labels: Tensor | None,
     rng: torch.Generator,
 ) -> LevelDiagnosis:
-    ladder, descriptor = model.ladder, model.at(t, labels)
-    sigma = ladder.sigma(t + 1)
-    y, x_next = ladder.diffuse(images, t, rng)
+    sigma = model.ladder.sigma(t + 1)
+    y, x_next = model.ladder.diffuse(images, t, rng)
     held = model.held(y)
+    descriptor, log_density, kernel, _, y_start = chains_given(model, t, kernel, x_next, rng, labels, held)
     with frozen(descriptor):
-        log_density = conditional(descriptor, x_next, sigma)
-        if held:
-            log_density = mcmc.hold(log_density, *held)
         exact = mcmc.init(log_density, y, 1.0).log_density
-        kernel, y_start = start(model, t, kernel, x_next, rng)
         short, info = mcmc.run(kernel, log_density, y_start, num_steps=num_steps, rng=rng)
         rest = (LONG_RUN - 1) * num_steps
         long, _ = mcmc.run(kernel, log_density, short.position, num_steps=rest, rng=rng)

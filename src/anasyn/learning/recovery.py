@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,10 +11,10 @@ from .. import mcmc
 from ..mcmc.kernel import inner
 from ..models import Descriptor, DescriptorLadder, Observed
 from ..processor import frozen
-from ..rng import Rng, standard_normal
+from ..rng import Rng
 from .record import Record, Watch, gradient_norm, require_finite
 
-__all__ = ["RecoveryLearner", "conditional", "descend", "recover", "start"]
+__all__ = ["RecoveryLearner", "chains_given", "descend", "recover"]
 
 SETTLING = 10  # training lengths of chains at the lowest level, given the pixels that are seen
 
@@ -146,16 +147,12 @@ class RecoveryLearner:
 
         λ_max is that of the energy as a function of y_t / (the least standard deviation of y_t), or of L⁻¹ y_t.
         """
-        ladder = self.model.ladder
-        t = self.iteration % ladder.levels
-        descriptor = self.model.at(t, self.labels_of(index))
-        _, x_next = ladder.diffuse(images, t, rng)
-        kernel, y = start(self.model, t, self.kernel, x_next, rng)
-        with frozen(descriptor):
-            density = conditional(descriptor, x_next, ladder.sigma(t + 1))
-            found = mcmc.stability(density, y, kernel.preconditioner, rng=rng)
-        unit = 1.0 if kernel.preconditioner else ladder.narrowest(t)
-        return mcmc.Stability(found.lambda_max * unit**2, found.limit / unit)
+        t = self.iteration % self.model.ladder.levels
+        y, x_next = self.model.ladder.diffuse(images, t, rng)
+        chains = chains_given(self.model, t, self.kernel, x_next, rng, self.labels_of(index), self.model.held(y))
+        with frozen(chains.descriptor):
+            found = mcmc.stability(chains.log_density, chains.start, chains.kernel.preconditioner, rng=rng)
+        return mcmc.Stability(found.lambda_max * chains.unit**2, found.limit / chains.unit)
 
     def fixed_kernel(self) -> mcmc.Kernel:
         """The kernel with one fixed b: the geometric mean of the images'."""
@@ -187,13 +184,8 @@ class RecoveryLearner:
         if self.labels is not None and labels is None:
             labels = self.labels[torch.randint(len(self.labels), (num,), generator=rng, device=rng.device)]
         like = self.chains.step_sizes.new_empty(num, *(seen.values.shape[1:] if seen else self.shape))
-        return descend(self.model, self.fixed_kernel(), self.num_steps, self.noise(like, rng), rng, labels, seen)
-
-    def noise(self, like: Tensor, rng: Rng) -> Tensor:
-        """x_T ~ N(0, I), as many as there are images in ``like``, (n, *event)."""
-        if like.dim() == 4:
-            like = like.contiguous(memory_format=torch.channels_last)
-        return standard_normal(like, rng)
+        x = self.model.noisiest(like, rng)
+        return descend(self.model, self.fixed_kernel(), self.num_steps, x, rng, labels, seen)
 
 
 def descend(
@@ -213,7 +205,8 @@ def descend(
     for t in reversed(range(ladder.levels)):
         if path and mask is not None:
             x, held = torch.where(mask, path[t + 1], x), (mask, ladder.shrinkage(t) * path[t])
-        x = recover(model, t, kernel, x, num_steps, rng, labels, held)[0].position / ladder.shrinkage(t)
+        y = recover(model, t, kernel, x, num_steps, rng, labels, held)[0].position
+        x = model.corrected(t, y) / ladder.shrinkage(t)
     bottom, y = model.at(0, labels), ladder.shrinkage(0) * x
     with frozen(bottom):
         if held:
@@ -248,26 +241,46 @@ def recover(
         labels: the class of each chain, (n,); None for a model without classes.
         held: a mask of pixels of y_t that are known, bool, and their values, (n, *event), which the last state has.
     """
-    descriptor = model.at(t, labels)
-    with frozen(descriptor):
-        density = conditional(descriptor, x_next, model.ladder.sigma(t + 1))
-        if held:
-            density = mcmc.hold(density, *held)
-        kernel, y = start(model, t, kernel, x_next, rng)
-        state, info = mcmc.run(kernel, density, y, num_steps=num_steps, rng=rng)
+    chains = chains_given(model, t, kernel, x_next, rng, labels, held)
+    with frozen(chains.descriptor):
+        state, info = mcmc.run(chains.kernel, chains.log_density, chains.start, num_steps=num_steps, rng=rng)
     return state._replace(position=torch.where(*held, state.position)) if held else state, info
 
 
-def start(model: DescriptorLadder, t: int, kernel: mcmc.Kernel, x_next: Tensor, rng: Rng) -> tuple[mcmc.Kernel, Tensor]:
-    """How chains under p(y_t | x_{t+1}) move and where they start: the kernel with step size δ_t, and x_{t+1}.
+class ChainsGiven(NamedTuple):
+    """Chains of y_t given x_{t+1}: what they sample, how they move, and where they start."""
 
-    If a Gaussian near p(y_t | x_{t+1}) is known, they start with a draw from it, and its covariance is L Lᵀ of their
-    preconditioner L, in whose units δ_t = b.
+    descriptor: Descriptor  # of y_t
+    log_density: mcmc.LogDensity  # log p(y_t | x_{t+1}), with the held pixels at their values
+    kernel: mcmc.Kernel  # with the step size δ_t
+    unit: float  # δ_t/b
+    start: Tensor  # (n, *event)
+
+
+def chains_given(
+    model: DescriptorLadder,
+    t: int,
+    kernel: mcmc.Kernel,
+    x_next: Tensor,
+    rng: Rng,
+    labels: Tensor | None,
+    held: tuple[Tensor, Tensor] | None,
+) -> ChainsGiven:
+    """The chains that `recover` runs; its arguments are these.
+
+    They start from x_{t+1}. If a Gaussian near p(y_t | x_{t+1}) is known, they start with a draw from it, and its
+    covariance is L Lᵀ of their preconditioner L, in whose units δ_t = b.
     """
+    descriptor = model.at(t, labels)
+    log_density = conditional(descriptor, x_next, model.ladder.sigma(t + 1))
+    if held:
+        log_density = mcmc.hold(log_density, *held)
     posterior = model.posterior(t, x_next)
-    if posterior is None:
-        return kernel.with_step_size(model.ladder.narrowest(t) * torch.as_tensor(kernel.step_size)), x_next
-    return kernel.with_preconditioner(posterior), posterior.draw(rng)
+    if posterior:
+        return ChainsGiven(descriptor, log_density, kernel.with_preconditioner(posterior), 1.0, posterior.draw(rng))
+    unit = model.ladder.narrowest(t)
+    scaled = kernel.with_step_size(unit * torch.as_tensor(kernel.step_size))
+    return ChainsGiven(descriptor, log_density, scaled, unit, x_next)
 
 
 def conditional(descriptor: Descriptor, x_next: Tensor, sigma: float) -> mcmc.LogDensity:

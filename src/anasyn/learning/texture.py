@@ -1,12 +1,9 @@
 """Textures: recovery likelihood learned from patches of one photograph, and sampled at any size."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from ..models import OnTorus, StationaryConv, TextureLadder
-from ..rng import Rng
 from .recovery import RecoveryLearner, descend
 
 __all__ = ["TextureLearner"]
@@ -22,7 +19,8 @@ class TextureLearner(RecoveryLearner):
     with the features h of `StationaryConv`, and the mean colour and short correlations of y_t in N(m_t, C_t), as
     `TextureLadder` has them. A level's chains start with draws from their conditional density under N(m_t, C_t), whose
     covariance is their preconditioner. It is learned from patches of a photograph, the inside of each given its
-    border. Samples of any size are drawn on a torus, where the sum has no border.
+    border. Samples of any size are drawn on a torus, where the sum has no border, from x_T of the reference down, and
+    have the variance of the texture's y_t at each level (`TextureLadder.corrected`).
 
     Args:
         model: the rest is as for `RecoveryLearner`. With unadjusted Langevin dynamics of the temperature 1 − b²/4, its
@@ -45,14 +43,6 @@ class TextureLearner(RecoveryLearner):
         assert isinstance(network, StationaryConv)
         return network
 
-    def noise(self, like: Tensor, rng: Rng) -> Tensor:
-        """x_T ~ N(√ᾱ_T m, (1 − ᾱ_T) I) of an image of the mean colour m, as many as in ``like``, (n, c, H, W).
-
-        Over many pixels, m is seen even in x_T, and an x_T without it would be that of a grey texture.
-        """
-        alpha_bar = self.model.ladder.alpha_bar(self.model.ladder.levels)
-        return math.sqrt(alpha_bar) * self.model.gaussian.mean + math.sqrt(1 - alpha_bar) * super().noise(like, rng)
-
     def weave(self, num: int, size: tuple[int, int], *, periodic: bool, rng: torch.Generator) -> Tensor:
         """Ancestral samples of any height and width, (num, c, height, width), as `draw` makes them on tori.
 
@@ -70,7 +60,7 @@ class TextureLearner(RecoveryLearner):
         at_once, woven = max(1, AT_ONCE // (height * width)), []
         for first in range(0, num, at_once):
             shape = min(at_once, num - first), self.shape[0], height, width
-            x = self.noise(self.chains.step_sizes.new_empty(shape), rng)
+            x = torus.noisiest(self.chains.step_sizes.new_empty(shape), rng)
             images = descend(torus, self.fixed_kernel(), self.num_steps, x, rng)
             woven.append(images[..., : size[0], : size[1]])
         return torch.cat(woven)

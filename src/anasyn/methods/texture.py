@@ -40,7 +40,7 @@ class TextureSettings(ChainSettings):
         least=1,
         most=MOST_SCALES,
     )
-    levels: int = setting(11, "T, levels of noise, each with its own descriptor", "model", least=1, most=100)
+    levels: int = setting(9, "T, levels of noise, each with its own descriptor", "model", least=1, most=100)
     contrast: float | None = setting(
         None, "standard deviation of the photograph's pixels, the unit of the noise", "model", least=1e-3, most=2
     )
@@ -48,7 +48,11 @@ class TextureSettings(ChainSettings):
         0.07, "c_0, standard deviation of the noise that images keep at level 0", "model", least=1e-3, most=1
     )
     largest_noise: float = setting(
-        60.0, "c_T, beside which images are nothing; the levels between have equal ratios", "model", least=2, most=1e4
+        15.0,
+        "c_T, beside which only the mean and correlations of images count; levels have equal ratios",
+        "model",
+        least=2,
+        most=1e4,
     )
     network: Literal["built-in"] = setting("built-in", "a sum over positions, which no other is", "model")
     kernel: Literal["langevin"] = setting("langevin", "MCMC transition, whose step size suits any area", "chains")

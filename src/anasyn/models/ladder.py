@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
 from ..rng import Rng, standard_normal
@@ -138,6 +139,12 @@ class DescriptorLadder(nn.Module):
         """
         return Descriptor(self.network.at(t, labels), self.ladder.spread(t), self.scale(t), self.precision)
 
+    def noisiest(self, like: Tensor, rng: Rng) -> Tensor:
+        """x_T ~ N(0, I), as many as there are images in ``like``, (n, *event)."""
+        if like.dim() == 4:
+            like = like.contiguous(memory_format=torch.channels_last)
+        return standard_normal(like, rng)
+
     def posterior(self, t: int, x_next: Tensor) -> "Posterior | None":
         """A Gaussian near the conditional density of y_t given x_{t+1}, (n, *event); None where none is known."""
         return None
@@ -145,6 +152,10 @@ class DescriptorLadder(nn.Module):
     def held(self, y: Tensor) -> tuple[Tensor, Tensor] | None:
         """A mask of pixels of y_t, (n, *event), where chains that recover it stay, and their values; None for none."""
         return None
+
+    def corrected(self, t: int, y: Tensor) -> Tensor:
+        """Draws of y_t, (n, *event), without an error of the short chains that is known; here none is."""
+        return y
 
     def scale(self, t: int) -> float:
         """g_t, 0 ≤ t < T."""

@@ -1,5 +1,8 @@
 """A stationary Gaussian density fitted to a texture: of images of any size, and of their levels of noise."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,7 +14,7 @@ from .ladder import Ladder
 
 __all__ = ["Posterior", "StationaryDescriptor", "StationaryGaussian"]
 
-WINDOW = 24  # pixels: correlations from there on are left to the networks
+WINDOW = 48  # pixels: correlations from there on are left to the networks
 MOST_PATCHES = 64  # from which the correlations are found
 
 
@@ -54,20 +57,34 @@ class StationaryGaussian(nn.Module):
         power = torch.fft.rfft2(z * window / window.norm(), s=lags).abs().square().mean((0, 2, 3))
         self.covariances.copy_(torch.fft.irfft2(power, s=lags))
 
-    def spectrum(self, height: int, width: int) -> Tensor:
-        """S at the frequencies of a torus, as `torch.fft.rfft2` orders them, (c, height, width // 2 + 1)."""
+    def spectrum(self, height: int, width: int, *, whole: bool) -> Tensor:
+        """S at the frequencies of a torus, as `torch.fft.rfft2` orders them, (c, height, width // 2 + 1).
+
+        The mean colours of patches vary. A ``whole`` image has the photograph's: at frequency 0 its S is 0.
+        """
         lags = torch.arange(2 * WINDOW, device=self.mean.device)
         lags = torch.where(lags < WINDOW, lags, lags - 2 * WINDOW)
         rows = self.covariances.new_zeros(len(self.covariances), height, 2 * WINDOW)
         rows.index_add_(1, lags % height, self.covariances)
         torus = rows.new_zeros(*rows.shape[:2], width).index_add_(2, lags % width, rows)
-        return torch.fft.rfft2(torus).real.clamp_min(0)  # rounding may make it negative
+        spectrum = torch.fft.rfft2(torus).real.clamp_min(0)  # rounding may make it negative
+        if whole:
+            spectrum[:, 0, 0] = 0
+        return spectrum
 
-    def of_level(self, ladder: Ladder, t: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """The mean of y_t, (c, 1, 1), and the variance (1 − σ²_{t+1}) (ᾱ_t S + 1 − ᾱ_t) of each frequency of tori."""
-        alpha_bar, shrinkage = ladder.alpha_bar(t), ladder.shrinkage(t)
-        variances = shrinkage**2 * (alpha_bar * self.spectrum(height, width) + 1 - alpha_bar)
-        return shrinkage * alpha_bar**0.5 * self.mean, variances
+    def mean_of(self, ladder: Ladder, t: int) -> Tensor:
+        """m_t = √((1 − σ²_{t+1}) ᾱ_t) m, the mean colour of y_t, (c, 1, 1)."""
+        return ladder.shrinkage(t) * math.sqrt(ladder.alpha_bar(t)) * self.mean
+
+    def variances_of(self, ladder: Ladder, t: int, size: Sequence[int], *, whole: bool) -> Tensor:
+        """(1 − σ²_{t+1}) (ᾱ_t S + 1 − ᾱ_t), the variance of each frequency of y_t on tori, (c, H, W // 2 + 1)."""
+        alpha_bar, (height, width) = ladder.alpha_bar(t), size
+        return ladder.shrinkage(t) ** 2 * (alpha_bar * self.spectrum(height, width, whole=whole) + 1 - alpha_bar)
+
+    def pixel_variances_of(self, ladder: Ladder, t: int) -> Tensor:
+        """(1 − σ²_{t+1}) (ᾱ_t c(0) + 1 − ᾱ_t), the variance of the pixels of y_t in each principal colour, (c,)."""
+        alpha_bar = ladder.alpha_bar(t)
+        return ladder.shrinkage(t) ** 2 * (alpha_bar * self.covariances[:, 0, 0] + 1 - alpha_bar)
 
 
 class Posterior:
@@ -82,10 +99,12 @@ class Posterior:
         ladder: of the noise levels.
         t: the level.
         x_next: x_{t+1}, tori (n, c, H, W).
+        whole: whether these are whole images, or patches.
     """
 
-    def __init__(self, gaussian: StationaryGaussian, ladder: Ladder, t: int, x_next: Tensor):
-        mean, variances = gaussian.of_level(ladder, t, *x_next.shape[2:])
+    def __init__(self, gaussian: StationaryGaussian, ladder: Ladder, t: int, x_next: Tensor, *, whole: bool):
+        mean = gaussian.mean_of(ladder, t)
+        variances = gaussian.variances_of(ladder, t, x_next.shape[2:], whole=whole)
         precision = ladder.sigma(t + 1) ** -2
         posterior = 1 / (1 / variances + precision)
         self.colours = gaussian.colours
@@ -113,7 +132,7 @@ class StationaryDescriptor(Descriptor):
         gaussian: of the images without noise.
         ladder: of the noise levels.
         t: the level.
-        periodic: whether the images are tori; if not, what is beyond the border counts as of the mean colour.
+        whole: whether the images are tori and whole; if not, what is beyond their border counts as of the mean colour.
     """
 
     def __init__(
@@ -125,24 +144,25 @@ class StationaryDescriptor(Descriptor):
         scale: float,
         precision: str,
         *,
-        periodic: bool,
+        whole: bool,
     ):
         super().__init__(network, ladder.spread(t), scale, precision)
         self.gaussian = gaussian
         self.ladder = ladder
         self.level = t
-        self.margin = 0 if periodic else WINDOW
-        self.roots: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # m_t and C_t^(−1/2) of tori of each size
+        self.whole = whole
+        self.margin = 0 if whole else WINDOW
+        self.roots: dict[tuple[int, int], Tensor] = {}  # C_t^(−1/2) of tori of each size
 
     def reference_energy(self, images: Tensor) -> Tensor:
         """(y − m_t)ᵀ C_t⁻¹ (y − m_t)/2, (n,)."""
         height, width = (side + self.margin for side in images.shape[2:])
         if (height, width) not in self.roots:
-            mean, variances = self.gaussian.of_level(self.ladder, self.level, height, width)
-            self.roots[height, width] = mean, variances.rsqrt()
-        mean, root = self.roots[height, width]
-        deviation = functional.pad(images - mean, (0, self.margin, 0, self.margin))
-        energy: Tensor = filtered(deviation, self.gaussian.colours, root).square().sum((1, 2, 3)) / 2
+            variances = self.gaussian.variances_of(self.ladder, self.level, (height, width), whole=self.whole)
+            self.roots[height, width] = variances.rsqrt()
+        deviation = images - self.gaussian.mean_of(self.ladder, self.level)
+        padded = functional.pad(deviation, (0, self.margin, 0, self.margin))
+        energy: Tensor = filtered(padded, self.gaussian.colours, self.roots[height, width]).square().sum((1, 2, 3)) / 2
         return energy
 
 
