@@ -209,9 +209,9 @@ class TextureLadder(DescriptorLadder):
     def corrected(self, t: int, y: Tensor) -> Tensor:
         """Draws of whole images y_t, (n, c, H, W), with the variance of the texture's y_t in each principal colour.
 
-        Short chains miss it by 1 or 2 %, at a level always to the same side. That is little, but finer levels, whose
-        own images are not so pale, make it more: images would end with 5 to 15 % too little contrast. All n images
-        are scaled alike, so that each may differ from the mean.
+        Short chains miss it by 1 or 2 % at a level, always to the same side. Down the ladder that adds up: images of
+        some textures would end with 5 to 15 % too little contrast. All n images are scaled alike, so that each may
+        differ from the mean.
         """
         if not self.whole:
             return y
