@@ -25,7 +25,7 @@ class RecoveryLearner:
         x_t = √ᾱ_t x + √(1 − ᾱ_t) ε,   y_t = √(1 − σ²_{t+1}) x_t,   x_{t+1} = y_t + σ_{t+1} ε
         p(y_t | x_{t+1}) ∝ exp[f(y_t, t) − ‖x_{t+1} − y_t‖²/2σ²_{t+1}],   t = 0, …, T − 1
 
-        sampling step:  ỹ_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1} or as `start` says
+        sampling step:  ỹ_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1}    (`chains_given`)
         learning step:  θ ← θ + γ w_t [ (1/n) Σ_i ∂f(y_{t,i}, t)/∂θ − (1/n) Σ_i ∂f(ỹ_{t,i}, t)/∂θ ]
 
     At its maximum exp f(·, t) is the density of y_t, up to a factor, and the conditional that of the diffused data.

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .spectrum import Posterior
 
 __all__ = ["DescriptorLadder", "Ladder", "LevelledNetwork"]
+
+Variance = TypeVar("Variance", float, Tensor)
 
 GAIN = 100.0  # g_t s_t²: the gradients of an untrained network are about 1/100 of an image
 
@@ -74,6 +76,11 @@ class Ladder:
         1 / narrowest² = 1/σ²_{t+1} + 1/s_t², of the noises above y_t and in it.
         """
         return (1 / self.sigma(t + 1) ** 2 + 1 / self.spread(t) ** 2) ** -0.5
+
+    def variance(self, t: int, of_images: Variance) -> Variance:
+        """(1 − σ²_{t+1}) (ᾱ_t v + 1 − ᾱ_t), the variance of y_t where that of the images is v = ``of_images``."""
+        alpha_bar = self.alpha_bar(t)
+        return self.shrinkage(t) ** 2 * (alpha_bar * of_images + 1 - alpha_bar)
 
     def diffuse(self, images: Tensor, t: int, rng: Rng) -> tuple[Tensor, Tensor]:
         """A draw of (y_t, x_{t+1}) for each of these images, (n, *event)."""

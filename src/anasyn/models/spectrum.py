@@ -78,13 +78,12 @@ class StationaryGaussian(nn.Module):
 
     def variances_of(self, ladder: Ladder, t: int, size: Sequence[int], *, whole: bool) -> Tensor:
         """(1 − σ²_{t+1}) (ᾱ_t S + 1 − ᾱ_t), the variance of each frequency of y_t on tori, (c, H, W // 2 + 1)."""
-        alpha_bar, (height, width) = ladder.alpha_bar(t), size
-        return ladder.shrinkage(t) ** 2 * (alpha_bar * self.spectrum(height, width, whole=whole) + 1 - alpha_bar)
+        height, width = size
+        return ladder.variance(t, self.spectrum(height, width, whole=whole))
 
     def pixel_variances_of(self, ladder: Ladder, t: int) -> Tensor:
         """(1 − σ²_{t+1}) (ᾱ_t c(0) + 1 − ᾱ_t), the variance of the pixels of y_t in each principal colour, (c,)."""
-        alpha_bar = ladder.alpha_bar(t)
-        return ladder.shrinkage(t) ** 2 * (alpha_bar * self.covariances[:, 0, 0] + 1 - alpha_bar)
+        return ladder.variance(t, self.covariances[:, 0, 0])
 
 
 class Posterior:

@@ -44,9 +44,7 @@ class StationaryConv(nn.Module):
         super().__init__()
         levels = range(ladder.levels)
         self.ladder = ladder
-        self.units = [
-            ladder.shrinkage(t) * (ladder.alpha_bar(t) * contrast**2 + 1 - ladder.alpha_bar(t)) ** 0.5 for t in levels
-        ]
+        self.units = [ladder.variance(t, contrast**2) ** 0.5 for t in levels]
         pairs = list(zip([channels, *widths], widths, strict=False))
         self.halving = nn.ParameterList(torch.empty(k, c, 4, 4) for c, k in pairs)  # w
         self.mixing = nn.ParameterList(torch.empty(k, k, 3, 3) for k in widths[1:])  # w'
