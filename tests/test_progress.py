@@ -68,6 +68,24 @@ def test_the_first_iteration_says_nothing_of_the_time_left(
     assert [line.rpartition("  ")[2] for line in lines[1:]] == ["13 s left", "7 s left", "1 s left", "0 s left"]
 
 
+def test_the_first_step_says_nothing_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes a minute to prepare, and the others two seconds each."""
+    clock = Clock(2.0)
+    monkeypatch.setattr(progress, "time", clock)
+    count = progress.counter("restoring")
+    clock.now += 60
+    for done in range(1, 11):
+        count(done, 10)
+    assert capsys.readouterr().err.splitlines() == [
+        "restoring  1/10",
+        "restoring  4/10  12 s left",
+        "restoring  7/10  6 s left",
+        "restoring  10/10  0 s left",
+    ]
+
+
 def test_a_line_on_a_terminal_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

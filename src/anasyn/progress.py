@@ -48,12 +48,16 @@ def show(records: Iterable["Record"], total: int, *, quiet: bool) -> Iterator["R
 def counter(what: str) -> Callable[[int, int], None]:
     """A function of the steps done and the steps in all, which prints a line every few seconds with the time left."""
     began = shown = time.monotonic()
+    first = 0
 
     def count(done: int, total: int) -> None:
-        nonlocal shown
+        nonlocal began, first, shown
         now = time.monotonic()
+        if not first:
+            first, began = done, now  # it prepares what the others use, and says nothing of their time
         if now - shown > SECONDS_BETWEEN_LINES:
-            say(f"{what}  {done}/{total}  {(now - began) / done * (total - done):.0f} s left")
+            left = f"  {(now - began) / (done - first) * (total - done):.0f} s left" if done > first else ""
+            say(f"{what}  {done}/{total}{left}")
             shown = now
 
     return count

@@ -98,7 +98,9 @@ def test_progress_is_shown_from_the_first_to_the_last_step_unless_quiet(
     restore = ("restore", tmp_path / "run", "--data", folder, "--occlude", "half", "--draws", 2, "--out")
     done = command(*restore, tmp_path / "out")
     assert done.status == 0, done.err
-    lines = [re.fullmatch(r"restoring  (\d+)/(\d+)  \d+ s left", line) for line in done.err.splitlines()]
+    first, *others = done.err.splitlines()
+    lines = [re.fullmatch(r"restoring  (\d+)/(\d+)", first)]
+    lines += [re.fullmatch(r"restoring  (\d+)/(\d+)  \d+ s left", line) for line in others]
     counts = [(int(line[1]), int(line[2])) for line in lines if line]
     assert len(counts) == len(lines)
     assert counts == [(k, len(counts)) for k in range(1, len(counts) + 1)]
