@@ -45,18 +45,30 @@ def show(records: Iterable["Record"], total: int, *, quiet: bool) -> Iterator["R
         yield from _plain_lines(records, total)
 
 
+class TimeLeft:
+    """The time left as text, by the steps after the first one, which prepares what the others use."""
+
+    def __init__(self) -> None:
+        self.first, self.began = 0, 0.0
+
+    def __call__(self, done: int, total: int, now: float) -> str:
+        """After each of the steps, at the time ``now`` in seconds; nothing after the first."""
+        if not self.first:
+            self.first, self.began = done, now
+        measured = done - self.first
+        return f"  {(now - self.began) / measured * (total - done):.0f} s left" if measured else ""
+
+
 def counter(what: str) -> Callable[[int, int], None]:
     """A function of the steps done and the steps in all, which prints a line every few seconds with the time left."""
-    began = shown = time.monotonic()
-    first = 0
+    shown = time.monotonic()
+    time_left = TimeLeft()
 
     def count(done: int, total: int) -> None:
-        nonlocal began, first, shown
+        nonlocal shown
         now = time.monotonic()
-        if not first:
-            first, began = done, now  # it prepares what the others use, and says nothing of their time
+        left = time_left(done, total, now)
         if now - shown > SECONDS_BETWEEN_LINES:
-            left = f"  {(now - began) / (done - first) * (total - done):.0f} s left" if done > first else ""
             say(f"{what}  {done}/{total}{left}")
             shown = now
 
@@ -95,15 +107,12 @@ def _progress_bar(records: Iterable["Record"], total: int) -> Iterator["Record"]
 
 
 def _plain_lines(records: Iterable["Record"], total: int) -> Iterator["Record"]:
-    began = shown = 0.0
-    first = None
+    shown = 0.0
+    time_left = TimeLeft()
     for record in records:
         now = time.monotonic()
-        if first is None:
-            first, began = record.iteration, now  # it prepares what the others use, and says nothing of their time
-        done = record.iteration - first
-        if done == 0 or record.iteration == total or now - shown > SECONDS_BETWEEN_LINES:
-            left = f"  {(now - began) / done * (total - record.iteration):.0f} s left" if done else ""
+        left = time_left(record.iteration, total, now)
+        if not left or record.iteration == total or now - shown > SECONDS_BETWEEN_LINES:
             print(f"{record.iteration}/{total}  {_numbers(record)}{left}", file=sys.stderr, flush=True)
             shown = now
         yield record
