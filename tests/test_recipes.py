@@ -79,7 +79,7 @@ EXPLICIT: dict[str, Any] = {
         ),
         LatentPriorSettings(**EXPLICIT, latent_dim=5, sigma=0.2, prior_steps=7, precondition="on", step_size=0.1),
         CooperativeSettings(**EXPLICIT, scale=7.0, latent_dim=5, generator_width=10, recall_steps=0),
-        RecoverySettings(**EXPLICIT, levels=4, smallest_noise=0.1),
+        RecoverySettings(**EXPLICIT, levels=4, smallest_noise=0.1, components=3),
         TextureSettings(**EXPLICIT, scales=2, contrast=0.2, longest=100),
     ],
     ids=["g", "d", "p", "c", "r", "t"],

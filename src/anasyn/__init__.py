@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.19.1"
+__version__ = "0.20.0"
 
 if TYPE_CHECKING:
     from . import data as data

@@ -150,7 +150,9 @@ def recipes(draw: st.DrawFn, model: type[Settings]) -> Settings:
     elif issubclass(model, RecoverySettings | TextureSettings):
         if issubclass(model, TextureSettings):
             chosen["size"] = draw(st.sampled_from([16, 20, 40, "40x20"]))  # multiples of the network's grid
-            chosen["step_size"] = draw(st.floats(1e-6, 1.9))
+        else:
+            chosen["components"] = draw(st.none() | st.integers(0, 2000))
+        chosen["step_size"] = draw(st.floats(1e-6, 1.9))
         chosen["levels"] = draw(st.integers(1, 9))
         chosen["smallest_noise"] = draw(st.floats(1e-3, 1))
         chosen["largest_noise"] = draw(st.floats(2, 1e4))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from anasyn import mcmc
 from anasyn.diagnostics import RecoveryDiagnosis, diagnose_recovery
-from anasyn.models import DescriptorLadder, Ladder
+from anasyn.models import DescriptorLadder, FittedGaussian, FittedLadder, Ladder
 from anasyn.rng import standard_normal
 
 from ..planting import plant
@@ -62,6 +62,38 @@ def test_exact_densities_are_sampled() -> None:
             assert abs(each.gap) < 0.8  # five standard errors of a difference of two means of 32
         assert level.acceptance_rate > 0.5
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["levels"][2]["level"] == 2
+
+
+class Linear(nn.Module):
+    """a Σ y at every level."""
+
+    def __init__(self, a: float):
+        super().__init__()
+        self.a = a
+
+    def at(self, level: int, labels: Tensor | None = None) -> nn.Module:
+        return self
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.a * y.sum((1, 2, 3))
+
+
+@pytest.mark.parametrize(("a", "learned"), [(0.0, False), (0.02, False), (0.1, True)])
+def test_the_divergence_from_fitted_references_is_exact(a: float, learned: bool) -> None:
+    """p_θ is p₀ = N(μ, L Lᵀ) moved by L Lᵀ ∂f/∂y, and the divergences in both directions are ‖Lᵀ ∂f/∂y‖² together."""
+    model = FittedLadder(Linear(a), Ladder((0.3, 1.0, 4.0)), FittedGaussian((3, 8, 8), 4))
+    model.fit(DATA)
+    found = diagnose_recovery(model, mcmc.MALA(0.7), 60, DATA, rng=rng(1))
+    exact = []
+    for t in range(2):
+        y = torch.zeros_like(DATA[:1]).requires_grad_()
+        (gradient,) = torch.autograd.grad(model.at(t)(y), y)
+        exact.append(float(model.posterior(t, DATA).color_transposed(gradient).square().sum()))
+    # The mean of 32 differences of f at two independent draws, each of whose variances is the exact value
+    for level, expected in zip(found.levels, exact, strict=True):
+        assert level.reference_divergence == pytest.approx(expected, abs=5 * (2 * expected / 32) ** 0.5)
+    assert (sum(exact) > 10) == learned
+    assert (found.verdict == "not learned") or learned
 
 
 @pytest.mark.parametrize("factor", [0.05, 20.0])

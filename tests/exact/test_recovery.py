@@ -20,6 +20,7 @@ from ..planting import plant
 
 FLOAT = torch.float64
 LEARNING, LADDER = "anasyn.learning.recovery", "anasyn.models.ladder:Ladder"
+LADDERS = "anasyn.models.ladder:DescriptorLadder"
 MU = torch.tensor([0.4, -0.2], dtype=FLOAT)
 C = torch.tensor([[0.5, 0.3], [0.3, 0.4]], dtype=FLOAT)
 EYE = torch.eye(2, dtype=FLOAT)
@@ -161,9 +162,9 @@ def test_it_agrees_with_the_closed_form(check) -> None:
         ("diffusion", f"{LADDER}.diffuse", {"self.sigma(t + 1)": "self.sigma(max(t, 1))"}),
         ("diffusion", f"{LADDER}.diffuse", {"y = self.shrinkage(t) * x": "y = x"}),
         ("diffusion", f"{LADDER}.sigma", {"math.sqrt(": "("}),
-        ("recovery", f"{LEARNING}:conditional", {"- inner": "+ inner"}),
-        ("recovery", f"{LEARNING}:conditional", {"2 * sigma**2": "sigma**2"}),
-        ("recovery", f"{LEARNING}:chains_given", {"ladder.sigma(t + 1)": "ladder.sigma(max(t, 1))"}),
+        ("recovery", f"{LEARNING}:conditional", {"- model.noise_energy": "+ model.noise_energy"}),
+        ("recovery", f"{LADDERS}.noise_energy", {"squared / 2": "squared"}),
+        ("recovery", f"{LEARNING}:conditional", {"ladder.sigma(t + 1)": "ladder.sigma(max(t, 1))"}),
         ("sampling", f"{LEARNING}:descend", {"/ ladder.shrinkage(t)": ""}),
         ("sampling", f"{LEARNING}:descend", {"(x + (1": "(x - (1"}),
         ("sampling", f"{LEARNING}:descend", {"recover(model, t,": "recover(model, max(t, 1),"}),

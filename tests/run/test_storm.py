@@ -95,7 +95,8 @@ def settings(model: str, number: int) -> Settings:
         )
     elif model == "recovery":
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
-        recipe = RecoverySettings(**common, **noise, levels=rng.randint(1, 8), conditional=("off", "on")[number % 2])
+        common |= noise | {"step_size": min(common["step_size"], 1.9), "components": rng.randint(0, 20)}
+        recipe = RecoverySettings(**common, levels=rng.randint(1, 8), conditional=("off", "on")[number % 2])
     elif model == "texture":  # of the drawn cats, as patches: the file is not read
         noise = {"smallest_noise": between(1e-3, 1), "largest_noise": between(2, 1e4)}
         step_size = min(common["step_size"], 1.9)

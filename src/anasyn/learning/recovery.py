@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
-from ..mcmc.kernel import inner
 from ..models import Descriptor, DescriptorLadder, Observed
+from ..models.ladder import Conditional
 from ..processor import frozen
 from ..rng import Rng
 from .record import Record, Watch, gradient_norm, require_finite
 
-__all__ = ["RecoveryLearner", "chains_given", "descend", "recover"]
+__all__ = ["RecoveryLearner", "chains_given", "descend", "recover", "with_held"]
 
 SETTLING = 10  # training lengths of chains at the lowest level, given the pixels that are seen
 
@@ -37,7 +37,9 @@ class RecoveryLearner:
     own in both steps.
 
     The step size of a chain at level t is δ_t = b × (the least standard deviation of y_t given x_{t+1} in any
-    direction); the paper has b σ_{t+1}. The kernel's, and those that the chains keep, are b.
+    direction); the paper has b σ_{t+1}. The kernel's, and those that the chains keep, are b. Where the ladder has
+    fitted references, chains start with a draw from the Gaussian p₀(y_t | x_{t+1}), its covariance is L Lᵀ of their
+    preconditioner L, and δ_t = b. By unadjusted Langevin dynamics of the temperature 1 − b²/4 they leave it as it is.
 
     Args:
         model: the descriptors of a ladder.
@@ -48,7 +50,8 @@ class RecoveryLearner:
             without. Of several processes, each gives those of its images.
         classes: the names of all classes, if not all of them need be among the labels.
 
-    Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021.
+    Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021;
+        for the temperature, Cotter, Roberts, Stuart, White, *MCMC methods for functions*, Statistical Science 2013.
     """
 
     def __init__(
@@ -79,7 +82,8 @@ class RecoveryLearner:
         self.shape = images.shape[1:]
 
     def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
-        """Nothing depends on all images at once."""
+        """Fits the reference of the ladder to the images of all processes."""
+        self.model.fit(whole)
 
     def step(self, index: Tensor, images: Tensor, *, rng: Rng, watch: Watch = require_finite) -> Record:
         """One iteration on a batch: images, (b, *event) in [−1, 1], and their indices in the data set, (b,).
@@ -92,7 +96,7 @@ class RecoveryLearner:
 
         # y_t and x_{t+1} of each image, and its class if it has one
         labels = self.labels_of(index)
-        y, x_next = ladder.diffuse(images, t, rng)
+        y, x_next = ladder.diffuse(images, t, rng, self.model.noise)
 
         # Sampling step: K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}
         kernel, held = self.kernel.with_step_size(b), self.model.held(y)
@@ -148,7 +152,7 @@ class RecoveryLearner:
         λ_max is that of the energy as a function of y_t / (the least standard deviation of y_t), or of L⁻¹ y_t.
         """
         t = self.iteration % self.model.ladder.levels
-        y, x_next = self.model.ladder.diffuse(images, t, rng)
+        y, x_next = self.model.ladder.diffuse(images, t, rng, self.model.noise)
         chains = chains_given(self.model, t, self.kernel, x_next, rng, self.labels_of(index), self.model.held(y))
         with frozen(chains.descriptor):
             found = mcmc.stability(chains.log_density, chains.start, chains.kernel.preconditioner, rng=rng)
@@ -165,13 +169,13 @@ class RecoveryLearner:
     def draw(
         self, num: int, *, rng: torch.Generator, labels: Tensor | None = None, seen: Observed | None = None
     ) -> Tensor:
-        """Images by ancestral sampling (Algorithm 2 of Gao et al.), (num, *event): from x_T ~ N(0, I) to x_0,
+        """Images by ancestral sampling (Algorithm 2 of Gao et al.), (num, *event): from x_T, mostly noise, to x_0,
 
             y_t ← K transitions under p(y_t | x_{t+1}), from x_{t+1};   x_t = y_t / √(1 − σ²_{t+1}),   t = T − 1, …, 0
 
         and, since x_0 still has noise of its own, to the mean of the images that it may come from (Tweedie's formula):
 
-            E[x | x_0] = [x_0 + (1 − ᾱ_0) ∂ log p(x_0)/∂x_0] / √ᾱ_0
+            E[x | x_0] = [x_0 + (1 − ᾱ_0) Cov(ε) ∂ log p(x_0)/∂x_0] / √ᾱ_0
 
         Nothing is clamped. ``labels``, (num,), are their classes; None for those of training images at random, so that
         the samples are draws from Σ_k p(k) p(x | k).
@@ -199,7 +203,7 @@ def descend(
 ) -> Tensor:
     """Ancestral sampling from x_T, (n, *event), as `RecoveryLearner.draw` says."""
     ladder = model.ladder
-    path = ladder.path(seen.values, rng) if seen else None
+    path = ladder.path(seen.values, rng, model.noise) if seen else None
     mask = seen.observation.seen if seen else None
     held: tuple[Tensor, Tensor] | None = None
     for t in reversed(range(ladder.levels)):
@@ -210,13 +214,13 @@ def descend(
     bottom, y = model.at(0, labels), ladder.shrinkage(0) * x
     with frozen(bottom):
         if held:
-            settling = kernel.with_step_size(ladder.narrowest(0) * torch.as_tensor(kernel.step_size))
-            density = mcmc.hold(bottom.log_density, *held)
+            settling, density = moving(model, 0, kernel, model.posterior(0, y)), mcmc.hold(bottom.log_density, *held)
             y = torch.where(*held, mcmc.run(settling, density, y, num_steps=SETTLING * num_steps, rng=rng)[0].position)
             x = y / ladder.shrinkage(0)
         state = mcmc.init(bottom.log_density, y, 1.0)
     alpha_bar = ladder.alpha_bar(0)
-    return (x + (1 - alpha_bar) * ladder.shrinkage(0) * state.gradient) / math.sqrt(alpha_bar)
+    gradient = model.noise_covariance(ladder.shrinkage(0) * state.gradient)  # with respect to x_0
+    return (x + (1 - alpha_bar) * gradient) / math.sqrt(alpha_bar)
 
 
 def recover(
@@ -244,7 +248,12 @@ def recover(
     chains = chains_given(model, t, kernel, x_next, rng, labels, held)
     with frozen(chains.descriptor):
         state, info = mcmc.run(chains.kernel, chains.log_density, chains.start, num_steps=num_steps, rng=rng)
-    return state._replace(position=torch.where(*held, state.position)) if held else state, info
+    return state._replace(position=with_held(state.position, held)), info
+
+
+def with_held(y: Tensor, held: tuple[Tensor, Tensor] | None) -> Tensor:
+    """y_t, (n, *event), with the pixels that are held, as in `recover`, at their values."""
+    return torch.where(*held, y) if held else y
 
 
 class ChainsGiven(NamedTuple):
@@ -272,28 +281,37 @@ def chains_given(
     covariance is L Lᵀ of their preconditioner L, in whose units δ_t = b.
     """
     descriptor = model.at(t, labels)
-    log_density = conditional(descriptor, x_next, model.ladder.sigma(t + 1))
+    log_density = conditional(model, t, descriptor, x_next)
     if held:
         log_density = mcmc.hold(log_density, *held)
     posterior = model.posterior(t, x_next)
+    moved = moving(model, t, kernel, posterior)
     if posterior:
-        return ChainsGiven(descriptor, log_density, kernel.with_preconditioner(posterior), 1.0, posterior.draw(rng))
-    unit = model.ladder.narrowest(t)
-    scaled = kernel.with_step_size(unit * torch.as_tensor(kernel.step_size))
-    return ChainsGiven(descriptor, log_density, scaled, unit, x_next)
+        return ChainsGiven(descriptor, log_density, moved, 1.0, posterior.draw(x_next, rng))
+    return ChainsGiven(descriptor, log_density, moved, model.ladder.narrowest(t), x_next)
 
 
-def conditional(descriptor: Descriptor, x_next: Tensor, sigma: float) -> mcmc.LogDensity:
+def moving(model: DescriptorLadder, t: int, kernel: mcmc.Kernel, posterior: Conditional | None) -> mcmc.Kernel:
+    """The kernel of step size b in the units of level t: those of ``posterior``, or the level's narrowest spread."""
+    if posterior:
+        return kernel.with_preconditioner(posterior)
+    return kernel.with_step_size(model.ladder.narrowest(t) * torch.as_tensor(kernel.step_size))
+
+
+def conditional(model: DescriptorLadder, t: int, descriptor: Descriptor, x_next: Tensor) -> mcmc.LogDensity:
     """log p(y_t | x_{t+1}) = f(y_t, t) − ‖x_{t+1} − y_t‖²/2σ²_{t+1}, up to a constant, as a function of y_t.
 
+    With noise of a covariance N, it is the norm in the metric of N⁻¹ (`DescriptorLadder.noise_energy`).
+
     Args:
+        model: the ladder's.
+        t: the level.
         descriptor: of y_t.
         x_next: x_{t+1}, one for each chain, (n, *event).
-        sigma: σ_{t+1}.
     """
+    sigma = model.ladder.sigma(t + 1)
 
     def log_density(y: Tensor) -> Tensor:
-        difference = x_next - y
-        return descriptor.log_density(y) - inner(difference, difference) / (2 * sigma**2)
+        return descriptor.log_density(y) - model.noise_energy(x_next - y) / sigma**2
 
     return log_density

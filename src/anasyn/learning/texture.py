@@ -23,19 +23,13 @@ class TextureLearner(RecoveryLearner):
     have the variance of the texture's y_t at each level (`TextureLadder.corrected`).
 
     Args:
-        model: the rest is as for `RecoveryLearner`. With unadjusted Langevin dynamics of the temperature 1 − b²/4, its
-            chains leave a Gaussian in whose units they move as it is.
+        model: the rest is as for `RecoveryLearner`.
 
     Source: Gao et al., ICLR 2021, as for `RecoveryLearner`; a sum over positions as in Xie, Lu, Zhu, Wu, *A Theory of
-        Generative ConvNet*, ICML 2016, whose textures are learned by descriptors of one level; for the temperature,
-        Cotter, Roberts, Stuart, White, *MCMC methods for functions*, Statistical Science 2013.
+        Generative ConvNet*, ICML 2016, whose textures are learned by descriptors of one level.
     """
 
     model: TextureLadder
-
-    def prepare(self, images: Tensor, held_out: Tensor, *, whole: Tensor) -> None:
-        """Fits the mean colour of the texture and its correlations at short distances."""
-        self.model.gaussian.fit(whole)
 
     @property
     def network(self) -> StationaryConv:

@@ -62,7 +62,7 @@ class Recovery(Protocol):
     def model(self) -> "DescriptorLadder": ...
 
     def fixed_kernel(self) -> "Kernel":
-        """The kernel with one fixed step size b for all chains, in units of `Ladder.narrowest`."""
+        """The kernel with one fixed step size b for all chains, in units of its level's spread."""
 
     def labels_of(self, index: "Tensor") -> "Tensor | None":
         """The classes of these training images, (n,); None for a model without classes."""

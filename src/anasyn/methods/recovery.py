@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import InputError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..data import ImageSet
     from ..learning import RecoveryLearner
+    from ..mcmc import Langevin
     from ..models import Observed
     from ..models.ladder import LevelledNetwork
 
@@ -29,17 +30,32 @@ class RecoverySettings(ChainSettings):
 
     kernel: Kernel = setting("langevin", "MCMC transition; auto: the one that suits the other settings", "chains")
     step_size: float | None = setting(
-        1.0, "step size b, in units of each level's narrowest standard deviation", "chains", least=1e-6, most=1e3
+        0.7,
+        "step size b, in units of the standard deviation of an image given the noisier one, in each direction",
+        "chains",
+        least=1e-6,
+        most=1.9,
     )
     learning_rate: float | None = setting(0.002, "learning rate γ at the first iteration", "learning", above=0)
-    levels: int = setting(6, "T, levels of noise, each with its own descriptor", "model", least=1, most=100)
+    beta1: float = setting(0.9, "Adam's β₁, or SGD's momentum", "learning", least=0, most=0.9999)
+    levels: int = setting(3, "T, levels of noise, each with its own descriptor", "model", least=1, most=100)
     smallest_noise: float = setting(
-        0.05, "c_0, standard deviation of the noise that images keep at level 0", "model", least=1e-3, most=1
+        0.3,
+        "c_0, standard deviation of the noise that images keep at level 0, in units of their spread at each frequency",
+        "model",
+        least=1e-3,
+        most=1,
     )
     largest_noise: float = setting(
-        20.0, "c_T, beside which images are nothing; the levels between have equal ratios", "model", least=2, most=1e4
+        4.0,
+        "c_T, beside which only the mean and covariance of images count; levels have equal ratios",
+        "model",
+        least=2,
+        most=1e4,
     )
-
+    components: int | None = setting(
+        None, "principal components of the images in the references", "model", least=0, most=2000
+    )
     conditional: Literal["off", "on"] = setting(
         "off", "on: a model of images given their class, the folder in which an image lies", "model"
     )
@@ -55,8 +71,9 @@ class RecoverySettings(ChainSettings):
             scale,
             batch_size=batch,
             kernel="langevin",
-            num_steps=15,
+            num_steps=8,
             width=64 if n <= 1000 else 128,
+            components=min(n // 2, 128),
             iterations=min(max(20 * math.ceil(n / batch), 3000), 20_000) if batch < n else 3000,
         )
 
@@ -68,12 +85,14 @@ def build(settings: RecoverySettings, device: "torch.device", labels: Sequence[s
         InputError: a model of classes is asked for, and there are fewer than two.
     """
     from ..learning import RecoveryLearner
-    from ..models import DescriptorLadder, Ladder
+    from ..mcmc import Langevin
+    from ..models import FittedGaussian, FittedLadder, Ladder
     from ..models.levelled import LevelledConv, WithLevel
     from .build import kernel, load_network, optimizer
 
     assert settings.width is not None
     assert settings.num_steps is not None
+    assert settings.components is not None
     channels, height, width = settings.shape
     given = labels if settings.conditional == "on" else None
     classes = len(set(given or ())) or 1
@@ -88,15 +107,22 @@ def build(settings: RecoverySettings, device: "torch.device", labels: Sequence[s
         one = load_network(settings, takes=(channels + constant, height, width), gives=())
         network = WithLevel(one, settings.levels, classes)
     ladder = Ladder.geometric(settings.levels, settings.smallest_noise, settings.largest_noise)
-    model = DescriptorLadder(network, ladder, settings.precision).to(device)
+    reference = FittedGaussian(settings.shape, settings.components)
+    model = FittedLadder(network, ladder, reference, settings.precision).to(device)
+    transition = kernel(settings)
     return RecoveryLearner(
         model,
-        kernel=kernel(settings),
+        kernel=tempered(transition) if isinstance(transition, Langevin) else transition,
         num_steps=settings.num_steps,
         optimizer=optimizer(settings, model),
         labels=given and own_labels(given, settings.batch_size),
         classes=given or (),
     )
+
+
+def tempered(kernel: "Langevin") -> "Langevin":
+    """The kernel with the temperature T (1 − b²/4), at which it leaves a Gaussian in whose units it moves as it is."""
+    return replace(kernel, temperature=kernel.temperature * (1 - float(kernel.step_size) ** 2 / 4))
 
 
 def own_labels(labels: Sequence[str], batch_size: int | None) -> list[str]:

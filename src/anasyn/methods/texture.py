@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import InputError
 from .method import Method
-from .recovery import recover, restore
+from .recovery import recover, restore, tempered
 from .settings import ChainSettings, Scale, height_and_width, parse_size, setting
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def build(settings: TextureSettings, device: "torch.device") -> "TextureLearner"
     widths = [max(settings.width // 2, 4), *[settings.width] * (settings.scales - 1)]
     network = StationaryConv(ladder, widths, settings.shape[0], settings.contrast)
     model = TextureLadder(network, ladder, settings.precision).to(device)
-    kernel = Langevin(settings.step_size, settings.temperature * (1 - settings.step_size**2 / 4))
+    kernel = tempered(Langevin(settings.step_size, settings.temperature))
     return TextureLearner(model, kernel=kernel, num_steps=settings.num_steps, optimizer=optimizer(settings, model))
 
 

@@ -3,6 +3,7 @@
 from . import networks
 from .cooperative import Cooperative
 from .descriptor import Descriptor
+from .fitted import FittedLadder
 from .generator import Generator
 from .ladder import DescriptorLadder, Ladder
 from .observation import (
@@ -38,6 +39,7 @@ __all__ = [
     "DescriptorLadder",
     "Everything",
     "FittedGaussian",
+    "FittedLadder",
     "Generator",
     "Grey",
     "Images",

@@ -1,8 +1,9 @@
 """A ladder of noise levels, and the descriptors of images with so much noise."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from ..rng import Rng, standard_normal
 from .descriptor import Descriptor
 
-if TYPE_CHECKING:
-    from .spectrum import Posterior
-
-__all__ = ["DescriptorLadder", "Ladder", "LevelledNetwork"]
+__all__ = ["Conditional", "DescriptorLadder", "Ladder", "LevelledNetwork"]
 
 Variance = TypeVar("Variance", float, Tensor)
+
+Noise = Callable[[Tensor, Rng], Tensor]
+"""Draws of ε, as many as there are images in the tensor, (n, *event)."""
 
 GAIN = 100.0  # g_t s_t²: the gradients of an untrained network are about 1/100 of an image
 
@@ -82,19 +83,19 @@ class Ladder:
         alpha_bar = self.alpha_bar(t)
         return self.shrinkage(t) ** 2 * (alpha_bar * of_images + 1 - alpha_bar)
 
-    def diffuse(self, images: Tensor, t: int, rng: Rng) -> tuple[Tensor, Tensor]:
-        """A draw of (y_t, x_{t+1}) for each of these images, (n, *event)."""
+    def diffuse(self, images: Tensor, t: int, rng: Rng, noise: Noise = standard_normal) -> tuple[Tensor, Tensor]:
+        """A draw of (y_t, x_{t+1}) for each of these images, (n, *event); ``noise`` gives the ε."""
         alpha_bar = self.alpha_bar(t)
-        x = math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * standard_normal(images, rng)
+        x = math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * noise(images, rng)
         y = self.shrinkage(t) * x
-        return y, y + self.sigma(t + 1) * standard_normal(images, rng)
+        return y, y + self.sigma(t + 1) * noise(images, rng)
 
-    def path(self, images: Tensor, rng: Rng) -> list[Tensor]:
-        """A draw of x_0, …, x_T for each of these images, (n, *event) each."""
+    def path(self, images: Tensor, rng: Rng, noise: Noise = standard_normal) -> list[Tensor]:
+        """A draw of x_0, …, x_T for each of these images, (n, *event) each; ``noise`` gives the ε."""
         alpha_bar = self.alpha_bar(0)
-        x = [math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * standard_normal(images, rng)]
+        x = [math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * noise(images, rng)]
         for t in range(self.levels):
-            x.append(self.shrinkage(t) * x[t] + self.sigma(t + 1) * standard_normal(images, rng))
+            x.append(self.shrinkage(t) * x[t] + self.sigma(t + 1) * noise(images, rng))
         return x
 
 
@@ -106,6 +107,19 @@ class LevelledNetwork(Protocol):
 
         With classes, that of the images' classes, ``labels``, (n,): each image has the network of its own class.
         """
+
+
+class Conditional(Protocol):
+    """A Gaussian N(μ, L Lᵀ) near the conditional density of y_t given x_{t+1}."""
+
+    def color(self, x: Tensor) -> Tensor:
+        """L x, (n, *event)."""
+
+    def color_transposed(self, gradient: Tensor) -> Tensor:
+        """Lᵀ g, (n, *event)."""
+
+    def draw(self, like: Tensor, rng: Rng) -> Tensor:
+        """Draws, as many as there are images in ``like``, (n, *event), for the x_{t+1} of each."""
 
 
 class DescriptorLadder(nn.Module):
@@ -152,7 +166,23 @@ class DescriptorLadder(nn.Module):
             like = like.contiguous(memory_format=torch.channels_last)
         return standard_normal(like, rng)
 
-    def posterior(self, t: int, x_next: Tensor) -> "Posterior | None":
+    def fit(self, images: Tensor) -> None:
+        """Fits a reference to images, (n, *event), uint8 or float in [−1, 1]; N(0, s_t² I) depends on none."""
+
+    def noise(self, like: Tensor, rng: Rng) -> Tensor:
+        """Draws of the ladder's ε, as many as there are images in ``like``, (n, *event): here from N(0, I)."""
+        return standard_normal(like, rng)
+
+    def noise_energy(self, noise: Tensor) -> Tensor:
+        """−log of the density of ε, (n, *event) → (n,), up to a constant: ‖ε‖²/2."""
+        squared: Tensor = (noise * noise).sum(tuple(range(1, noise.dim())))
+        return squared / 2
+
+    def noise_covariance(self, gradient: Tensor) -> Tensor:
+        """The covariance of ε times a gradient, (n, *event): here the gradient itself."""
+        return gradient
+
+    def posterior(self, t: int, x_next: Tensor) -> Conditional | None:
         """A Gaussian near the conditional density of y_t given x_{t+1}, (n, *event); None where none is known."""
         return None
 

@@ -1,6 +1,7 @@
 """A Gaussian density fitted to images: the reference of a descriptor, and at first the metric of its chains."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -126,8 +127,38 @@ class FittedGaussian(nn.Module):
         drawn = self.mean + self.color(standard_normal(like, rng))
         return drawn.contiguous(memory_format=torch.channels_last)
 
+    def rescaled(self, variance: Callable[[Tensor], Tensor], mean: Tensor) -> "FittedGaussian":
+        """N(``mean``, ·) with the same T, s and U, and other variances: ``variance`` of α, and of α + λ along U."""
+        other = FittedGaussian(self.shape, 0)
+        other.colours, other.std, other.components = self.colours, self.std, self.components
+        other.rows, other.columns = self.rows, self.columns
+        other.mean, other.variances = mean, self.variances
+        other.rest, other.scales = variance(self.rest**2).sqrt(), variance(self.scales**2).sqrt()
+        return other
+
+    def noise(self, like: Tensor, rng: Rng) -> Tensor:
+        """Draws from N(0, Tᵀ s² T), noise with the spectrum of the images, as many as in ``like``, (n, c, H, W)."""
+        return self._transform_back(self.std * standard_normal(like, rng))
+
+    def noise_energy(self, noise: Tensor) -> Tensor:
+        """εᵀ (Tᵀ s² T)⁻¹ ε/2 of such noise, (n, c, H, W) → (n,)."""
+        squared: Tensor = (self._transform(noise) / self.std).square().sum((1, 2, 3))
+        return squared / 2
+
+    def shrunk(self, images: Tensor) -> Tensor:
+        """C (Tᵀ s² T)⁻¹ Y = Tᵀ s (α I + Uᵀ λ U) s⁻¹ T Y, (n, c, H, W)."""
+        return self._transform_back(
+            self.std * self._along(self._transform(images) / self.std, self.rest**2, self.scales**2)
+        )
+
+    def noise_covariance(self, gradient: Tensor) -> Tensor:
+        """Tᵀ s² T g, (n, c, H, W)."""
+        return self._transform_back(self.std**2 * self._transform(gradient))
+
     def observe(self, images: Tensor, noise: float, rng: Rng) -> Tensor:
         """Y + noise with the covariance Tᵀ s (τ² I + τ_c² Uᵀ V U) s T, τ = ``noise``, (n, c, H, W)."""
+        if not self.component_noise:
+            return images + noise * self.noise(images, rng)
         u = self._along(standard_normal(images, rng), noise, self._noise_along(noise).sqrt())
         return images + self._transform_back(self.std * u)
 

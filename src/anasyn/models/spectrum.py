@@ -118,9 +118,9 @@ class Posterior:
         """Lᵀ g, (n, c, H, W); L is symmetric."""
         return self.color(gradient)
 
-    def draw(self, rng: Rng) -> Tensor:
-        """A draw for each x_{t+1}, (n, c, H, W)."""
-        return self.mean + self.color(standard_normal(self.mean, rng))
+    def draw(self, like: Tensor, rng: Rng) -> Tensor:
+        """A draw for each x_{t+1}, as many as there are images in ``like``, (n, c, H, W)."""
+        return self.mean + self.color(standard_normal(like, rng))
 
 
 class StationaryDescriptor(Descriptor):

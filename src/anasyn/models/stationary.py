@@ -196,6 +196,10 @@ class TextureLadder(DescriptorLadder):
         of_level = self.network.at(t), self.gaussian, self.ladder, t, self.scale(t), self.precision
         return StationaryDescriptor(*of_level, whole=self.whole)
 
+    def fit(self, images: Tensor) -> None:
+        """Fits the mean colour of the texture and its correlations at short distances, to patches of it."""
+        self.gaussian.fit(images)
+
     def noisiest(self, like: Tensor, rng: Rng) -> Tensor:
         """x_T = y_{T−1} + σ_T ε of the reference, as many as there are images in ``like``, (n, c, H, W)."""
         t = self.ladder.levels - 1

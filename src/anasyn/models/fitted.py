@@ -1,0 +1,93 @@
+"""The ladder of images of one size: its references are those of a Gaussian that is fitted to the images."""
+
+from torch import Tensor, nn
+
+from ..rng import Rng
+from .descriptor import Descriptor
+from .ladder import DescriptorLadder, Ladder, LevelledNetwork
+from .reference import FittedGaussian
+
+__all__ = ["FittedLadder"]
+
+GAIN = 5.0  # g
+
+
+class FittedLadder(DescriptorLadder):
+    """For each level t, a descriptor of y_t whose reference is the density of y_t if images are of a `FittedGaussian`:
+
+        f(y, t) = g · network_t(y/r_t) − (y − m_t)ᵀ C_t⁻¹ (y − m_t)/2,   r_t² = v_t(1),   g = 5
+        m_t = √((1 − σ²_{t+1}) ᾱ_t) m,   v_t(v) = (1 − σ²_{t+1}) (ᾱ_t v + 1 − ᾱ_t)
+
+    The ladder's noise has the spectrum of the images, ε ~ N(0, Tᵀ s² T), so that C_t is the covariance of the reference
+    with the variances v_t(α) and v_t(α + λ) in place of α and α + λ. So are the conditional densities of y_t given
+    x_{t+1} under it, with which chains begin, and which say how they move: the network learns the rest. In the units of
+    the images' spread, all frequencies are equally hard to recover.
+
+    Args:
+        network: and ``ladder`` and ``precision``, as for `DescriptorLadder`.
+        reference: of the images without noise.
+    """
+
+    def __init__(self, network: LevelledNetwork, ladder: Ladder, reference: FittedGaussian, precision: str = "float32"):
+        super().__init__(network, ladder, precision)
+        self.reference = reference
+
+    def fit(self, images: Tensor) -> None:
+        """Fits the reference."""
+        self.reference.fit(images, 0.0)
+
+    def at(self, t: int, labels: Tensor | None = None) -> Descriptor:
+        """The descriptor of y_t, as for `DescriptorLadder`."""
+        network = nn.Sequential(Divided(self.ladder.variance(t, 1.0) ** 0.5), self.network.at(t, labels))
+        return Descriptor(network, self.ladder.spread(t), self.scale(t), self.precision, self._reference_of(t))
+
+    def _reference_of(self, t: int) -> FittedGaussian:
+        """N(m_t, C_t)."""
+        return self.reference.rescaled(lambda v: self.ladder.variance(t, v), self._mean_of(t))
+
+    def _mean_of(self, t: int) -> Tensor:
+        """m_t, (c, H, W)."""
+        return self.ladder.shrinkage(t) * self.ladder.alpha_bar(t) ** 0.5 * self.reference.mean
+
+    def noisiest(self, like: Tensor, rng: Rng) -> Tensor:
+        """x_T = y_{T−1} + σ_T ε of the reference, as many as there are images in ``like``, (n, c, H, W)."""
+        t = self.ladder.levels - 1
+        noise = self.ladder.sigma(t + 1) ** 2
+        return self.reference.rescaled(lambda v: self.ladder.variance(t, v) + noise, self._mean_of(t)).draw(like, rng)
+
+    def noise(self, like: Tensor, rng: Rng) -> Tensor:
+        """Draws of ε ~ N(0, Tᵀ s² T), as many as there are images in ``like``, (n, c, H, W)."""
+        return self.reference.noise(like, rng)
+
+    def noise_energy(self, noise: Tensor) -> Tensor:
+        """εᵀ (Tᵀ s² T)⁻¹ ε/2, (n, c, H, W) → (n,)."""
+        return self.reference.noise_energy(noise)
+
+    def noise_covariance(self, gradient: Tensor) -> Tensor:
+        """Tᵀ s² T g, (n, c, H, W)."""
+        return self.reference.noise_covariance(gradient)
+
+    def posterior(self, t: int, x_next: Tensor) -> FittedGaussian:
+        """The conditional density of y_t given x_{t+1}, (n, c, H, W), under the reference:
+
+        N(μ, M),   M = (C_t⁻¹ + (Tᵀ s² T)⁻¹/σ²_{t+1})⁻¹,   μ = m_t + M (Tᵀ s² T)⁻¹ (x_{t+1} − m_t)/σ²_{t+1}
+        """
+        precision = self.ladder.sigma(t + 1) ** -2
+        found = self.reference.rescaled(lambda v: 1 / (1 / self.ladder.variance(t, v) + precision), self._mean_of(t))
+        found.mean = found.mean + precision * found.shrunk(x_next - found.mean)
+        return found
+
+    def scale(self, t: int) -> float:
+        """g, at all levels."""
+        return GAIN
+
+
+class Divided(nn.Module):
+    """Images in units of a number."""
+
+    def __init__(self, unit: float):
+        super().__init__()
+        self.unit = unit
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images / self.unit
