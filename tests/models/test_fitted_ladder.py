@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from anasyn import mcmc
 from anasyn.learning import recovery
-from anasyn.models import FittedGaussian, FittedLadder, Ladder, Mask, Observed
+from anasyn.models import ClassGaussians, FittedGaussian, FittedLadder, Ladder, Mask, Observed
 
 from ..planting import plant
 
 FITTED = "anasyn.models.fitted:FittedLadder"
+CLASSES = "anasyn.models.reference:ClassGaussians"
 REFERENCE = "anasyn.models.reference:FittedGaussian"
 SHAPE, D = (2, 8, 9), 2 * 8 * 9
 LADDER = Ladder((0.3, 0.8, 2.0, 5.0))
@@ -101,6 +102,35 @@ def error_of_the_posterior() -> float:
     return max(of_covariance, error(found.mean.flatten(1), expected))
 
 
+def error_of_classes() -> float:
+    """Of the energies of images of two classes and of their posteriors, from what one class alone has."""
+    labels = torch.tensor([1, 0, 1, 1, 0])
+    of_images = torch.arange(60) % 2
+    model = FittedLadder(Zero(), LADDER, ClassGaussians(SHAPE, 4, of_images, 2).double())
+    model.fit(torch.where(of_images.bool()[:, None, None, None], 1.0, -0.5) + 0.3 * randn(60, *SHAPE))
+    reference = model.reference
+    y, x_next, white = randn(5, *SHAPE, seed=3), randn(5, *SHAPE, seed=4), randn(5, *SHAPE, seed=5)
+    energies, posterior = model.at(T, labels).reference_energy(y), model.posterior(T, x_next, labels)
+    worst = 0.0
+    for k in (0, 1):
+        alone = FittedGaussian(SHAPE, 4).double()
+        for name in ("colours", "std"):
+            getattr(alone, name).copy_(getattr(reference, name))
+        alone.mean.copy_(reference.means[k])
+        for name in ("components", "scales", "rest"):
+            getattr(alone, name).copy_(getattr(reference, name)[k])
+        own, here = FittedLadder(Zero(), LADDER, alone), labels == k
+        expected = own.posterior(T, x_next[here])
+        worst = max(
+            worst,
+            error(energies[here], own.at(T).reference_energy(y[here])),
+            error(posterior.mean[here], expected.mean),
+            error(posterior.color(white)[here], expected.color(white[here])),
+        )
+    means = torch.stack([model.reference.means[k].mean() for k in (0, 1)])
+    return max(worst, float((means - torch.tensor([-0.5, 1.0])).abs().max() > 0.05))
+
+
 def error_of_samples() -> float:
     """Of the mean squares of denoised samples in whitened coordinates, over all pixels, relative.
 
@@ -144,6 +174,7 @@ CHECKS: dict[str, tuple[Callable[[], float], float]] = {
     "energy": (error_of_the_energy, 1e-6),
     "noise": (error_of_the_noise, 1),
     "posterior": (error_of_the_posterior, 1e-6),
+    "classes": (error_of_classes, 1e-6),
     "samples": (error_of_samples, 0.01),
     "restoration": (error_of_restoration, 0.1),
 }
@@ -158,13 +189,16 @@ def test_it_agrees_with_the_matrices(check: str) -> None:
 @pytest.mark.parametrize(
     ("check", "where", "edits"),
     [
-        ("energy", f"{FITTED}._mean_of", {"* self.ladder.alpha_bar(t) ** 0.5 ": ""}),
+        ("energy", f"{FITTED}._with_variances", {"* self.ladder.alpha_bar(t) ** 0.5 ": ""}),
         ("energy", f"{REFERENCE}.rescaled", {"variance(self.rest**2)": "variance(self.rest)"}),
         ("noise", f"{REFERENCE}.noise", {"self.std * ": ""}),
         ("noise", f"{REFERENCE}.noise_energy", {"/ self.std": "* self.std"}),
         ("posterior", f"{FITTED}.posterior", {"+ precision *": "+"}),
         ("posterior", f"{REFERENCE}.shrunk", {"/ self.std": ""}),
-        ("samples", f"{FITTED}.noisiest", {"+ noise": ""}),
+        ("classes", f"{CLASSES}._along", {"[self.place]": "[self.order]"}),
+        ("classes", f"{CLASSES}.of", {"self.means[labels]": "self.means[1 - labels]"}),
+        ("classes", f"{CLASSES}.fit", {"self.labels == k": "self.labels != k"}),
+        ("samples", f"{FITTED}.noisiest", {"+ ladder.sigma(t + 1) ** 2": ""}),
         ("samples", "anasyn.learning.recovery:descend", {"model.noise_covariance": ""}),
         ("restoration", "anasyn.learning.recovery:descend", {"mcmc.hold(bottom.log_density, *held)":
                                                              "bottom.log_density"}),

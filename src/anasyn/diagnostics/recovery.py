@@ -148,7 +148,7 @@ def _level(
         long, _ = mcmc.run(kernel, log_density, short.position, num_steps=rest, rng=rng)
         from_data, _ = mcmc.run(kernel, log_density, y, num_steps=LONG_RUN * num_steps, rng=rng)
 
-        begins = model.posterior(t, x_next) is not None  # with draws from p₀
+        begins = model.posterior(t, x_next, labels) is not None  # with draws from p₀
         apart = descriptor(with_held(long.position, held)) - descriptor(with_held(y_start, held))
         divergence = float(apart.mean()) if begins else None
 

@@ -188,7 +188,7 @@ class RecoveryLearner:
         if self.labels is not None and labels is None:
             labels = self.labels[torch.randint(len(self.labels), (num,), generator=rng, device=rng.device)]
         like = self.chains.step_sizes.new_empty(num, *(seen.values.shape[1:] if seen else self.shape))
-        x = self.model.noisiest(like, rng)
+        x = self.model.noisiest(like, rng, labels)
         return descend(self.model, self.fixed_kernel(), self.num_steps, x, rng, labels, seen)
 
 
@@ -214,7 +214,8 @@ def descend(
     bottom, y = model.at(0, labels), ladder.shrinkage(0) * x
     with frozen(bottom):
         if held:
-            settling, density = moving(model, 0, kernel, model.posterior(0, y)), mcmc.hold(bottom.log_density, *held)
+            settling = moving(model, 0, kernel, model.posterior(0, y, labels))
+            density = mcmc.hold(bottom.log_density, *held)
             y = torch.where(*held, mcmc.run(settling, density, y, num_steps=SETTLING * num_steps, rng=rng)[0].position)
             x = y / ladder.shrinkage(0)
         state = mcmc.init(bottom.log_density, y, 1.0)
@@ -284,7 +285,7 @@ def chains_given(
     log_density = conditional(model, t, descriptor, x_next)
     if held:
         log_density = mcmc.hold(log_density, *held)
-    posterior = model.posterior(t, x_next)
+    posterior = model.posterior(t, x_next, labels)
     moved = moving(model, t, kernel, posterior)
     if posterior:
         return ChainsGiven(descriptor, log_density, moved, 1.0, posterior.draw(x_next, rng))

@@ -84,9 +84,11 @@ def build(settings: RecoverySettings, device: "torch.device", labels: Sequence[s
     Raises:
         InputError: a model of classes is asked for, and there are fewer than two.
     """
+    import torch
+
     from ..learning import RecoveryLearner
     from ..mcmc import Langevin
-    from ..models import FittedGaussian, FittedLadder, Ladder
+    from ..models import ClassGaussians, FittedGaussian, FittedLadder, Ladder
     from ..models.levelled import LevelledConv, WithLevel
     from .build import kernel, load_network, optimizer
 
@@ -108,6 +110,10 @@ def build(settings: RecoverySettings, device: "torch.device", labels: Sequence[s
         network = WithLevel(one, settings.levels, classes)
     ladder = Ladder.geometric(settings.levels, settings.smallest_noise, settings.largest_noise)
     reference = FittedGaussian(settings.shape, settings.components)
+    if given:
+        place = {name: k for k, name in enumerate(sorted(set(given)))}
+        of_images = torch.tensor([place[name] for name in given])
+        reference = ClassGaussians(settings.shape, settings.components, of_images, classes)
     model = FittedLadder(network, ladder, reference, settings.precision).to(device)
     transition = kernel(settings)
     return RecoveryLearner(

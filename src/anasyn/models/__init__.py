@@ -25,13 +25,14 @@ from .observation import (
     observed,
 )
 from .prior import LatentPrior
-from .reference import FittedGaussian
+from .reference import ClassGaussians, FittedGaussian
 from .spectrum import StationaryGaussian
 from .stationary import OnTorus, StationaryConv, TextureLadder
 
 __all__ = [
     "BlockAverage",
     "Blur",
+    "ClassGaussians",
     "Composition",
     "Cooperative",
     "DataSet",

@@ -1,5 +1,7 @@
 """The ladder of images of one size: its references are those of a Gaussian that is fitted to the images."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from ..rng import Rng
@@ -25,7 +27,7 @@ class FittedLadder(DescriptorLadder):
 
     Args:
         network: and ``ladder`` and ``precision``, as for `DescriptorLadder`.
-        reference: of the images without noise.
+        reference: of the images without noise; with classes, `ClassGaussians`.
     """
 
     def __init__(self, network: LevelledNetwork, ladder: Ladder, reference: FittedGaussian, precision: str = "float32"):
@@ -39,21 +41,19 @@ class FittedLadder(DescriptorLadder):
     def at(self, t: int, labels: Tensor | None = None) -> Descriptor:
         """The descriptor of y_t, as for `DescriptorLadder`."""
         network = nn.Sequential(Divided(self.ladder.variance(t, 1.0) ** 0.5), self.network.at(t, labels))
-        return Descriptor(network, self.ladder.spread(t), self.scale(t), self.precision, self._reference_of(t))
+        reference = self._with_variances(t, labels, lambda v: self.ladder.variance(t, v))
+        return Descriptor(network, self.ladder.spread(t), self.scale(t), self.precision, reference)
 
-    def _reference_of(self, t: int) -> FittedGaussian:
-        """N(m_t, C_t)."""
-        return self.reference.rescaled(lambda v: self.ladder.variance(t, v), self._mean_of(t))
-
-    def _mean_of(self, t: int) -> Tensor:
-        """m_t, (c, H, W)."""
-        return self.ladder.shrinkage(t) * self.ladder.alpha_bar(t) ** 0.5 * self.reference.mean
-
-    def noisiest(self, like: Tensor, rng: Rng) -> Tensor:
+    def noisiest(self, like: Tensor, rng: Rng, labels: Tensor | None = None) -> Tensor:
         """x_T = y_{T−1} + σ_T ε of the reference, as many as there are images in ``like``, (n, c, H, W)."""
-        t = self.ladder.levels - 1
-        noise = self.ladder.sigma(t + 1) ** 2
-        return self.reference.rescaled(lambda v: self.ladder.variance(t, v) + noise, self._mean_of(t)).draw(like, rng)
+        t, ladder = self.ladder.levels - 1, self.ladder
+        noisy = self._with_variances(t, labels, lambda v: ladder.variance(t, v) + ladder.sigma(t + 1) ** 2)
+        return noisy.draw(like, rng)
+
+    def _with_variances(self, t: int, labels: Tensor | None, variance: Callable[[Tensor], Tensor]) -> FittedGaussian:
+        """N(m_t, ·) of images of these classes, with other variances than the reference's α and α + λ."""
+        reference = self.reference.of(labels)
+        return reference.rescaled(variance, self.ladder.shrinkage(t) * self.ladder.alpha_bar(t) ** 0.5 * reference.mean)
 
     def noise(self, like: Tensor, rng: Rng) -> Tensor:
         """Draws of ε ~ N(0, Tᵀ s² T), as many as there are images in ``like``, (n, c, H, W)."""
@@ -67,13 +67,13 @@ class FittedLadder(DescriptorLadder):
         """Tᵀ s² T g, (n, c, H, W)."""
         return self.reference.noise_covariance(gradient)
 
-    def posterior(self, t: int, x_next: Tensor) -> FittedGaussian:
+    def posterior(self, t: int, x_next: Tensor, labels: Tensor | None = None) -> FittedGaussian:
         """The conditional density of y_t given x_{t+1}, (n, c, H, W), under the reference:
 
         N(μ, M),   M = (C_t⁻¹ + (Tᵀ s² T)⁻¹/σ²_{t+1})⁻¹,   μ = m_t + M (Tᵀ s² T)⁻¹ (x_{t+1} − m_t)/σ²_{t+1}
         """
         precision = self.ladder.sigma(t + 1) ** -2
-        found = self.reference.rescaled(lambda v: 1 / (1 / self.ladder.variance(t, v) + precision), self._mean_of(t))
+        found = self._with_variances(t, labels, lambda v: 1 / (1 / self.ladder.variance(t, v) + precision))
         found.mean = found.mean + precision * found.shrunk(x_next - found.mean)
         return found
 

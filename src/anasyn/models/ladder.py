@@ -160,8 +160,8 @@ class DescriptorLadder(nn.Module):
         """
         return Descriptor(self.network.at(t, labels), self.ladder.spread(t), self.scale(t), self.precision)
 
-    def noisiest(self, like: Tensor, rng: Rng) -> Tensor:
-        """x_T ~ N(0, I), as many as there are images in ``like``, (n, *event)."""
+    def noisiest(self, like: Tensor, rng: Rng, labels: Tensor | None = None) -> Tensor:
+        """x_T ~ N(0, I), as many as there are images in ``like``, (n, *event), of these classes, (n,)."""
         if like.dim() == 4:
             like = like.contiguous(memory_format=torch.channels_last)
         return standard_normal(like, rng)
@@ -182,7 +182,7 @@ class DescriptorLadder(nn.Module):
         """The covariance of ε times a gradient, (n, *event): here the gradient itself."""
         return gradient
 
-    def posterior(self, t: int, x_next: Tensor) -> Conditional | None:
+    def posterior(self, t: int, x_next: Tensor, labels: Tensor | None = None) -> Conditional | None:
         """A Gaussian near the conditional density of y_t given x_{t+1}, (n, *event); None where none is known."""
         return None
 

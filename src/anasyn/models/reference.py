@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..data import as_float
 from ..rng import Rng, standard_normal
 
-__all__ = ["FittedGaussian"]
+__all__ = ["ClassGaussians", "FittedGaussian"]
 
 MOST_IMAGES = 2000  # from which the components are found
 MOST_VALUES = 5e7  # in all of these images
@@ -80,19 +80,15 @@ class FittedGaussian(nn.Module):
         power = smoother(self.rows) @ x.square().mean(0) @ smoother(self.columns).T
         self.std.copy_((power + FLOOR**2).sqrt())
 
-        # The right singular vectors of n ≪ D images from the eigenvectors of their inner products
-        x = (x / self.std).flatten(1)
-        values, vectors = torch.linalg.eigh(x @ x.T)
         k = min(len(self.scales), len(x) - 1)
-        values, vectors = values.flip(0).clamp_min(0) / len(x), vectors.flip(1)[:, :k]
-        components = vectors.T @ x
-        norms = components.norm(dim=1, keepdim=True)
-        directions = torch.where(norms > 1e-3 * norms[:1], components / norms.clamp_min(1e-30), 0.0)
-        self.components.zero_()[:k] = directions
-        alpha = values[k:].sum() / max(x.shape[1] - k, 1) + noise**2
+        self.components.zero_()[:k], self.variances.zero_()[:k], rest = principal((x / self.std).flatten(1), k)
+        alpha = rest + noise**2
         self.rest.copy_(alpha.sqrt())
-        self.variances.zero_()[:k] = values[:k]
         self.scales.copy_((self.variances + self._noise_along(noise)).clamp_min(alpha).sqrt())
+
+    def of(self, labels: Tensor | None) -> "FittedGaussian":
+        """The density of images of these classes, (n,): this one, which knows of none."""
+        return self
 
     def color(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         """L x, (n, c, H, W): of x ~ N(0, I) a draw from N(0, C). ``scales``, (r,), are in place of √(α + λ)."""
@@ -129,12 +125,16 @@ class FittedGaussian(nn.Module):
 
     def rescaled(self, variance: Callable[[Tensor], Tensor], mean: Tensor) -> "FittedGaussian":
         """N(``mean``, ·) with the same T, s and U, and other variances: ``variance`` of α, and of α + λ along U."""
-        other = FittedGaussian(self.shape, 0)
-        other.colours, other.std, other.components = self.colours, self.std, self.components
-        other.rows, other.columns = self.rows, self.columns
-        other.mean, other.variances = mean, self.variances
+        other = self._blank()
+        for name in ("colours", "std", "components", "variances", "rows", "columns"):
+            setattr(other, name, getattr(self, name))
+        other.mean = mean
         other.rest, other.scales = variance(self.rest**2).sqrt(), variance(self.scales**2).sqrt()
         return other
+
+    def _blank(self) -> "FittedGaussian":
+        """One that is not fitted."""
+        return FittedGaussian(self.shape, 0)
 
     def noise(self, like: Tensor, rng: Rng) -> Tensor:
         """Draws from N(0, Tᵀ s² T), noise with the spectrum of the images, as many as in ``like``, (n, c, H, W)."""
@@ -192,6 +192,90 @@ class FittedGaussian(nn.Module):
         turned = self.rows.T @ coefficients @ self.columns
         images = torch.einsum("nkhw,ck->nchw", turned, self.colours)
         return images.contiguous(memory_format=torch.channels_last)
+
+
+class ClassGaussians(FittedGaussian):
+    """For each of K classes a density N(m_k, C_k) of the form of `FittedGaussian`, with T and s in common.
+
+    `of` gives the densities of n images, each of its class: then every product is with L of the image's class.
+
+    Args:
+        shape: (c, H, W) of an image.
+        components: r; fewer are used of a class with fewer than 2 r images.
+        labels: the classes of the images to which it is fitted, in their order, (n,), from 0 to K − 1.
+        num_classes: K.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], components: int, labels: Tensor, num_classes: int):
+        super().__init__(shape, 0)
+        self.labels = labels
+        self.order = torch.empty(0, dtype=torch.long)  # the n images' places, by class
+        self.place = self.order  # of each image in this order
+        self.counts: list[int] = []  # images of each class
+        self.register_buffer("means", torch.zeros(num_classes, *shape))
+        self.register_buffer("components", torch.zeros(num_classes, components, math.prod(shape)))
+        self.register_buffer("scales", torch.ones(num_classes, components))
+        self.register_buffer("rest", torch.ones(num_classes))
+        self.register_buffer("variances", torch.zeros(num_classes, components))
+
+    means: Tensor
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, noise: float) -> None:
+        """Fits T and s to all images, (n, c, H, W), and m_k, U_k, λ_k and α_k to those of the class k."""
+        common = FittedGaussian(self.shape, 0).to(self.means)
+        common.fit(images, 0.0)
+        self.mean.copy_(common.mean)
+        self.colours.copy_(common.colours)
+        self.std.copy_(common.std)
+        self.components.zero_()
+        self.variances.zero_()
+        for k in range(len(self.means)):
+            own = torch.nonzero(self.labels == k).flatten()
+            own = own[torch.linspace(0, len(own) - 1, min(len(own), most_images(images[:1].numel()))).long()]
+            x = as_float(images[own]).to(self.means)
+            self.means[k] = x.mean(0)
+            r = min(self.components.shape[1], len(x) // 2)
+            whitened = (self._transform(x - self.means[k]) / self.std).flatten(1)
+            self.components[k, :r], self.variances[k, :r], rest = principal(whitened, r)
+            alpha = rest + noise**2
+            self.rest[k] = alpha.sqrt()
+            self.scales[k] = (self.variances[k] + noise**2).clamp_min(alpha).sqrt()
+
+    def of(self, labels: Tensor | None) -> FittedGaussian:
+        """The density of n images of these classes, (n,)."""
+        assert labels is not None
+        other = self.rescaled(lambda v: v, self.means[labels])
+        assert isinstance(other, ClassGaussians)
+        other.order, other.counts = labels.argsort(), labels.bincount(minlength=len(self.means)).tolist()
+        other.place = other.order.argsort()
+        return other
+
+    def _blank(self) -> FittedGaussian:
+        blank = ClassGaussians(self.shape, 0, self.labels, 1)
+        blank.order, blank.place, blank.counts = self.order, self.place, self.counts
+        return blank
+
+    def _along(self, x: Tensor, rest: Tensor | float, scales: Tensor) -> Tensor:
+        """(``rest`` I + Uᵀ (``scales`` − ``rest``) U) x of each image's class; ``rest`` (K,), ``scales`` (K, r)."""
+        assert isinstance(rest, Tensor)
+        parts = zip(x.flatten(1)[self.order].split(self.counts), self.components, rest, scales, strict=True)
+        by_class = torch.cat([r * part + (part @ u.T * (s - r)) @ u for part, u, r, s in parts])
+        return by_class[self.place].view(-1, *self.shape)
+
+
+def principal(x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The first k principal components of n ≪ D centred rows, (n, D): (k, D), their variances, (k,), and α, ().
+
+    α is the variance in any of the D − k other directions. Components of hardly any variance are 0.
+    """
+    # The right singular vectors from the eigenvectors of the rows' inner products
+    values, vectors = torch.linalg.eigh(x @ x.T)
+    values, vectors = values.flip(0).clamp_min(0) / len(x), vectors.flip(1)[:, :k]
+    components = vectors.T @ x
+    norms = components.norm(dim=1, keepdim=True)
+    directions = torch.where(norms > 1e-3 * norms[:1], components / norms.clamp_min(1e-30), 0.0)
+    return directions, values[:k], values[k:].sum() / max(x.shape[1] - k, 1)
 
 
 def most_images(dimension: int) -> int:

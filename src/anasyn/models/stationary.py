@@ -200,7 +200,7 @@ class TextureLadder(DescriptorLadder):
         """Fits the mean colour of the texture and its correlations at short distances, to patches of it."""
         self.gaussian.fit(images)
 
-    def noisiest(self, like: Tensor, rng: Rng) -> Tensor:
+    def noisiest(self, like: Tensor, rng: Rng, labels: Tensor | None = None) -> Tensor:
         """x_T = y_{T−1} + σ_T ε of the reference, as many as there are images in ``like``, (n, c, H, W)."""
         t = self.ladder.levels - 1
         variances = self.gaussian.variances_of(self.ladder, t, like.shape[2:], whole=self.whole)
@@ -222,7 +222,7 @@ class TextureLadder(DescriptorLadder):
         gains = (variances / z.square().mean((0, 2, 3))).sqrt()
         return mean + turned(gains[:, None, None] * z, self.gaussian.colours.T)
 
-    def posterior(self, t: int, x_next: Tensor) -> Posterior:
+    def posterior(self, t: int, x_next: Tensor, labels: Tensor | None = None) -> Posterior:
         """The conditional density of y_t given x_{t+1} under the reference."""
         return Posterior(self.gaussian, self.ladder, t, x_next, whole=self.whole)
 
