@@ -112,8 +112,8 @@ def check_recovery() -> None:
     """Chains from one x_{t+1} sample its conditional density."""
     model, x_next = optimal(), torch.tensor([0.7, -0.3], dtype=FLOAT)
     for t in LEVELS:
-        state, _ = recovery.recover(model, t, mcmc.MALA(1.0), x_next.expand(10_000, 2), 60, rng(t))
-        assert_gaussian(state.position, *given(t, x_next))
+        found, _ = recovery.recover(model, t, mcmc.MALA(1.0), x_next.expand(10_000, 2), 60, rng(t))
+        assert_gaussian(found, *given(t, x_next))
 
 
 def check_sampling() -> None:

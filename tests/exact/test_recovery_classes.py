@@ -67,9 +67,9 @@ def check_recovery() -> None:
     model, x_next = optimal(["a", "b"]).model, torch.tensor([0.7, -0.3], dtype=FLOAT)
     labels = torch.arange(20_000) % 2
     for t in LEVELS:
-        state, _ = recovery.recover(model, t, mcmc.MALA(1.0), x_next.expand(20_000, 2), 60, rng(t), labels)
+        found, _ = recovery.recover(model, t, mcmc.MALA(1.0), x_next.expand(20_000, 2), 60, rng(t), labels)
         for k in CLASSES:
-            assert_gaussian(state.position[labels == k], *given(t, x_next, MUS[k], CS[k]))
+            assert_gaussian(found[labels == k], *given(t, x_next, MUS[k], CS[k]))
 
 
 def shrunk(k: int) -> Tensor:

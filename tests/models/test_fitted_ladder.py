@@ -102,6 +102,28 @@ def error_of_the_posterior() -> float:
     return max(of_covariance, error(found.mean.flatten(1), expected))
 
 
+class Bumps(nn.Module):
+    """Networks of which every pixel's part is different."""
+
+    def at(self, level: int, labels: Tensor | None = None) -> nn.Module:
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (randn(*SHAPE, seed=9) * images.sin()).sum((1, 2, 3))
+
+
+def error_of_whitened_chains() -> float:
+    """Of chains of u from those with a preconditioner that start at the same place and use the same random numbers."""
+    model = fitted()
+    model.network = Bumps()
+    x_next, kernel = randn(3, *SHAPE, seed=4).contiguous(memory_format=torch.channels_last), mcmc.Langevin(0.7, 0.9)
+    found, _ = recovery.recover(model, T, kernel, x_next, 5, rng(5))
+    same = rng(5)
+    chains = recovery.chains_given(model, T, kernel, x_next, same, None, None)
+    state, _ = mcmc.run(chains.kernel, chains.log_density, chains.start, num_steps=5, rng=same)
+    return error(found, state.position)
+
+
 def error_of_classes() -> float:
     """Of the energies of images of two classes and of their posteriors, from what one class alone has."""
     labels = torch.tensor([1, 0, 1, 1, 0])
@@ -174,6 +196,7 @@ CHECKS: dict[str, tuple[Callable[[], float], float]] = {
     "energy": (error_of_the_energy, 1e-6),
     "noise": (error_of_the_noise, 1),
     "posterior": (error_of_the_posterior, 1e-6),
+    "whitened chains": (error_of_whitened_chains, 1e-6),
     "classes": (error_of_classes, 1e-6),
     "samples": (error_of_samples, 0.01),
     "restoration": (error_of_restoration, 0.1),
@@ -195,10 +218,12 @@ def test_it_agrees_with_the_matrices(check: str) -> None:
         ("noise", f"{REFERENCE}.noise_energy", {"/ self.std": "* self.std"}),
         ("posterior", f"{FITTED}.posterior", {"+ precision *": "+"}),
         ("posterior", f"{REFERENCE}.shrunk", {"/ self.std": ""}),
+        ("whitened chains", "anasyn.learning.recovery:recover", {"/ 2\n": "\n"}),
+        ("whitened chains", "anasyn.learning.recovery:recover", {"return posterior.mean + ": "return "}),
         ("classes", f"{CLASSES}._along", {"[self.place]": "[self.order]"}),
         ("classes", f"{CLASSES}.of", {"self.means[labels]": "self.means[1 - labels]"}),
         ("classes", f"{CLASSES}.fit", {"self.labels == k": "self.labels != k"}),
-        ("samples", f"{FITTED}.noisiest", {"+ ladder.sigma(t + 1) ** 2": ""}),
+        ("samples", f"{FITTED}.noisiest", {"+ ladder.sigma(t + 1) ** 2": "* 0"}),
         ("samples", "anasyn.learning.recovery:descend", {"model.noise_covariance": ""}),
         ("restoration", "anasyn.learning.recovery:descend", {"mcmc.hold(bottom.log_density, *held)":
                                                              "bottom.log_density"}),

@@ -149,9 +149,9 @@ def variance_of_chains(b: float) -> float:
     ladder.gaussian.load_state_dict(fitted(1).state_dict())
     x_next = torch.randn(1, 1, 16, 16, dtype=torch.float64, generator=rng(4)).expand(400, 1, 16, 16)
     kernel = mcmc.Langevin(b, 1 - b**2 / 4)
-    state, _ = recovery.recover(ladder, T, kernel, x_next, 12, rng(5))
+    found, _ = recovery.recover(ladder, T, kernel, x_next, 12, rng(5))
     posterior = ladder.posterior(T, x_next)
-    whitened = filtered(state.position - posterior.mean, posterior.colours, 1 / posterior.root)
+    whitened = filtered(found - posterior.mean, posterior.colours, 1 / posterior.root)
     return float(whitened.square().mean())
 
 
@@ -170,8 +170,8 @@ def test_chains_are_held_at_the_border_of_patches() -> None:
     made.gaussian.load_state_dict(fitted(1).state_dict())
     ladder, x_next = TextureLadder(made, LADDER), torch.zeros(2, 1, 48, 64, dtype=torch.float64)
     y = torch.ones_like(x_next)
-    state, _ = recovery.recover(ladder, T, mcmc.Langevin(0.8), x_next, 2, rng(), held=ladder.held(y))
-    moved = (state.position != 1).all(0)[0]
+    found, _ = recovery.recover(ladder, T, mcmc.Langevin(0.8), x_next, 2, rng(), held=ladder.held(y))
+    moved = (found != 1).all(0)[0]
     assert not moved[:12].any()
     assert moved[12:-12, 16:-16].all()
     assert int(moved.sum()) == (48 - 2 * 12) * (64 - 2 * 16)

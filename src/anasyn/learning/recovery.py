@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from .. import mcmc
+from ..mcmc.kernel import inner
 from ..models import Descriptor, DescriptorLadder, Observed
 from ..models.ladder import Conditional
 from ..processor import frozen
-from ..rng import Rng
+from ..rng import Rng, standard_normal
 from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["RecoveryLearner", "chains_given", "descend", "recover", "with_held"]
@@ -100,8 +101,7 @@ class RecoveryLearner:
 
         # Sampling step: K transitions of ỹ_t under p(y_t | x_{t+1}), from x_{t+1}
         kernel, held = self.kernel.with_step_size(b), self.model.held(y)
-        state, info = recover(self.model, t, kernel, x_next, self.num_steps, rng, labels, held)
-        recovered = state.position
+        recovered, info = recover(self.model, t, kernel, x_next, self.num_steps, rng, labels, held)
 
         # Learning step: the gradient of w_t [ (1/n) Σ_i f(y_{t,i}, t) − (1/n) Σ_i f(ỹ_{t,i}, t) ]
         descriptor = self.model.at(t, None if labels is None else labels.repeat(2))
@@ -209,7 +209,7 @@ def descend(
     for t in reversed(range(ladder.levels)):
         if path and mask is not None:
             x, held = torch.where(mask, path[t + 1], x), (mask, ladder.shrinkage(t) * path[t])
-        y = recover(model, t, kernel, x, num_steps, rng, labels, held)[0].position
+        y, _ = recover(model, t, kernel, x, num_steps, rng, labels, held)
         x = model.corrected(t, y) / ladder.shrinkage(t)
     bottom, y = model.at(0, labels), ladder.shrinkage(0) * x
     with frozen(bottom):
@@ -233,8 +233,11 @@ def recover(
     rng: Rng,
     labels: Tensor | None = None,
     held: tuple[Tensor, Tensor] | None = None,
-) -> tuple[mcmc.State, mcmc.Info]:
-    """K transitions of ỹ_t under p(y_t | x_{t+1}): the chains' last state, and what they did.
+) -> tuple[Tensor, mcmc.Info]:
+    """K transitions of ỹ_t under p(y_t | x_{t+1}): where the chains end, (n, *event), and what they did.
+
+    If `chains_given` are chains with a preconditioner L and the reference's conditional density is exactly N(μ, L Lᵀ),
+    these are the same transitions of u, ỹ_t = μ + L u, which are cheaper: p(u) ∝ exp[g_t network_t(μ + L u) − ‖u‖²/2].
 
     Args:
         model: the descriptors.
@@ -244,12 +247,22 @@ def recover(
         num_steps: K.
         rng: on the device of ``x_next``.
         labels: the class of each chain, (n,); None for a model without classes.
-        held: a mask of pixels of y_t that are known, bool, and their values, (n, *event), which the last state has.
+        held: a mask of pixels of y_t that are known, bool, and their values, (n, *event), which the ends have.
     """
+    posterior = model.posterior(t, x_next, labels) if model.whitened and held is None else None
+    if posterior:
+        descriptor = model.at(t, labels)
+
+        def log_density(u: Tensor) -> Tensor:
+            return descriptor(posterior.mean + posterior.color(u)) - inner(u, u) / 2
+
+        with frozen(descriptor):
+            state, info = mcmc.run(kernel, log_density, standard_normal(x_next, rng), num_steps=num_steps, rng=rng)
+        return posterior.mean + posterior.color(state.position), info
     chains = chains_given(model, t, kernel, x_next, rng, labels, held)
     with frozen(chains.descriptor):
         state, info = mcmc.run(chains.kernel, chains.log_density, chains.start, num_steps=num_steps, rng=rng)
-    return state._replace(position=with_held(state.position, held)), info
+    return with_held(state.position, held), info
 
 
 def with_held(y: Tensor, held: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -1,6 +1,7 @@
 """The ladder of images of one size: its references are those of a Gaussian that is fitted to the images."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ class FittedLadder(DescriptorLadder):
         network: and ``ladder`` and ``precision``, as for `DescriptorLadder`.
         reference: of the images without noise; with classes, `ClassGaussians`.
     """
+
+    whitened: ClassVar[bool] = True
 
     def __init__(self, network: LevelledNetwork, ladder: Ladder, reference: FittedGaussian, precision: str = "float32"):
         super().__init__(network, ladder, precision)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,8 @@ class LevelledNetwork(Protocol):
 class Conditional(Protocol):
     """A Gaussian N(μ, L Lᵀ) near the conditional density of y_t given x_{t+1}."""
 
+    mean: Tensor  # μ, (n, *event)
+
     def color(self, x: Tensor) -> Tensor:
         """L x, (n, *event)."""
 
@@ -144,6 +146,9 @@ class DescriptorLadder(nn.Module):
 
     Source: Gao, Song, Poole, Wu, Kingma, *Learning energy-based models by diffusion recovery likelihood*, ICLR 2021.
     """
+
+    whitened: ClassVar[bool] = False
+    """Whether p(y_t | x_{t+1}) is exp[g_t network_t(y_t)] times `posterior` exactly: chains may move in its units."""
 
     def __init__(self, network: LevelledNetwork, ladder: Ladder, precision: str = "float32"):
         super().__init__()
