@@ -1,8 +1,10 @@
 """Whether samples are of the class asked for: conditional recovery of the ten classes of CIFAR-10.
 
 A linear classifier on random features learns from four fifths of the photographs, and names the rest, and samples of
-each class. Without the photographs (ANASYN_PHOTOGRAPHS, with cifar10/CLASS) the classes are drawn cats and egrets, and
-no target applies. ``--iterations`` bounds the learning, ``--size`` the sides of the images.
+each class. Of samples that are distributed as the photographs, it would name as many as of the photographs that it has
+not learned from: their share is printed first. Without the photographs (ANASYN_PHOTOGRAPHS, with cifar10/CLASS) the
+classes are drawn cats and egrets, and no target applies. ``--iterations`` bounds the learning, ``--size`` the sides of
+the images.
 """
 
 import argparse

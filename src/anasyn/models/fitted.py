@@ -22,9 +22,8 @@ class FittedLadder(DescriptorLadder):
         m_t = √((1 − σ²_{t+1}) ᾱ_t) m,   v_t(v) = (1 − σ²_{t+1}) (ᾱ_t v + 1 − ᾱ_t)
 
     The ladder's noise has the spectrum of the images, ε ~ N(0, Tᵀ s² T), so that C_t is the covariance of the reference
-    with the variances v_t(α) and v_t(α + λ) in place of α and α + λ. So are the conditional densities of y_t given
-    x_{t+1} under it, with which chains begin, and which say how they move: the network learns the rest. In the units of
-    the images' spread, all frequencies are equally hard to recover.
+    with the variances v_t(α) and v_t(α + λ) in place of α and α + λ. The density of y_t given x_{t+1} under it has the
+    same form: chains begin with draws from it and move in its units. The network learns what the Gaussian lacks.
 
     Args:
         network: and ``ladder`` and ``precision``, as for `DescriptorLadder`.
