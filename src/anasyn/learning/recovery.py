@@ -17,6 +17,7 @@ from .record import Record, Watch, gradient_norm, require_finite
 
 __all__ = ["RecoveryLearner", "chains_given", "descend", "recover", "with_held"]
 
+PRODUCTS = 8  # with the Hessian, to find a curvature to some tens of per cent
 SETTLING = 10  # training lengths of chains at the lowest level, given the pixels that are seen
 
 
@@ -216,6 +217,8 @@ def descend(
         if held:
             settling = moving(model, 0, kernel, model.posterior(0, y, labels))
             density = mcmc.hold(bottom.log_density, *held)
+            if model.whitened:
+                settling = steady(settling, density, y, rng)
             y = torch.where(*held, mcmc.run(settling, density, y, num_steps=SETTLING * num_steps, rng=rng)[0].position)
             x = y / ladder.shrinkage(0)
         state = mcmc.init(bottom.log_density, y, 1.0)
@@ -261,8 +264,21 @@ def recover(
         return posterior.mean + posterior.color(state.position), info
     chains = chains_given(model, t, kernel, x_next, rng, labels, held)
     with frozen(chains.descriptor):
-        state, info = mcmc.run(chains.kernel, chains.log_density, chains.start, num_steps=num_steps, rng=rng)
+        kernel = chains.kernel
+        if model.whitened:
+            kernel = steady(kernel, chains.log_density, chains.start, rng)
+        state, info = mcmc.run(kernel, chains.log_density, chains.start, num_steps=num_steps, rng=rng)
     return with_held(state.position, held), info
+
+
+def steady(kernel: mcmc.Kernel, log_density: mcmc.LogDensity, start: Tensor, rng: Rng) -> mcmc.Kernel:
+    """The kernel with step sizes of at most b/√λ_max, λ_max the curvature in its units where chains start.
+
+    In the units of a reference, the curvature is near 1. But given neighbours that are held, a pixel of smooth images
+    has much less room than without: where the density is steepest, the curvature may be hundreds.
+    """
+    found = mcmc.stability(log_density, start, kernel.preconditioner, rng=rng, num_iterations=PRODUCTS)
+    return kernel.with_step_size(kernel.step_size / found.lambda_max.clamp_min(1).sqrt())
 
 
 def with_held(y: Tensor, held: tuple[Tensor, Tensor] | None) -> Tensor:
