@@ -219,7 +219,8 @@ def descend(
             density = mcmc.hold(bottom.log_density, *held)
             if model.whitened:
                 settling = steady(settling, density, y, rng)
-            y = torch.where(*held, mcmc.run(settling, density, y, num_steps=SETTLING * num_steps, rng=rng)[0].position)
+            settled, _ = mcmc.run(settling, density, y, num_steps=SETTLING * num_steps, rng=rng)
+            y = with_held(settled.position, held)
             x = y / ladder.shrinkage(0)
         state = mcmc.init(bottom.log_density, y, 1.0)
     alpha_bar = ladder.alpha_bar(0)

@@ -70,8 +70,7 @@ class FittedGaussian(nn.Module):
     @torch.no_grad()
     def fit(self, images: Tensor, noise: float) -> None:
         """Fits m and C to images, (n, c, H, W), uint8 or float in [−1, 1], to which `observe` adds ``noise``."""
-        chosen = torch.linspace(0, len(images) - 1, min(len(images), most_images(images[:1].numel()))).long()
-        x = as_float(images[chosen]).to(self.mean)
+        x = as_float(images[chosen(images, len(images))]).to(self.mean)
         self.mean.copy_(x.mean(0))
         x = x - self.mean
         pixels = x.movedim(1, -1).flatten(0, -2)
@@ -232,8 +231,7 @@ class ClassGaussians(FittedGaussian):
         self.variances.zero_()
         for k in range(len(self.means)):
             own = torch.nonzero(self.labels == k).flatten()
-            own = own[torch.linspace(0, len(own) - 1, min(len(own), most_images(images[:1].numel()))).long()]
-            x = as_float(images[own]).to(self.means)
+            x = as_float(images[own[chosen(images, len(own))]]).to(self.means)
             self.means[k] = x.mean(0)
             r = min(self.components.shape[1], len(x) // 2)
             whitened = (self._transform(x - self.means[k]) / self.std).flatten(1)
@@ -276,6 +274,11 @@ def principal(x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     norms = components.norm(dim=1, keepdim=True)
     directions = torch.where(norms > 1e-3 * norms[:1], components / norms.clamp_min(1e-30), 0.0)
     return directions, values[:k], values[k:].sum() / max(x.shape[1] - k, 1)
+
+
+def chosen(images: Tensor, num: int) -> Tensor:
+    """Places of at most `most_images` among ``num`` of these images, evenly spaced."""
+    return torch.linspace(0, num - 1, min(num, most_images(images[:1].numel()))).long()
 
 
 def most_images(dimension: int) -> int:
